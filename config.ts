@@ -1,0 +1,92 @@
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { FatalError } from './errors.ts';
+
+const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const flag = z.enum(['on', 'off']).transform((word) => word === 'on');
+
+const environmentSchema = z.object({
+  NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
+  PORT: wholeNumber(0, 65535).default(4000),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  DATABASE_URL: z.string().optional(),
+  DATABASE_PREPARE: flag.default(true),
+  DATABASE_TLS: z.enum(['verify', 'off']).default('verify'),
+  REDIS_URL: z.string().optional(),
+  TRADEWIND_HOME: z.string().min(1).default('.tradewind'),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  TRADING_SLOTS: wholeNumber(1, 32).optional(),
+  INTERACTIVE_SLOTS: wholeNumber(1, 32).optional(),
+  ANALYTICS_SLOTS: wholeNumber(1, 32).optional(),
+  DEADLINE_MS: wholeNumber(100, 600_000).default(10_000),
+  SHUTDOWN_MS: wholeNumber(100, 600_000).default(25_000),
+  HEARTBEAT_MS: wholeNumber(50, 600_000).default(10_000),
+  EXPLORE: flag.optional(),
+});
+
+export interface Config {
+  readonly mode: 'development' | 'production' | 'test';
+  readonly host: string;
+  readonly port: number;
+  /** Null: an embedded server under `home` is started. */
+  readonly databaseUrl: string | null;
+  readonly isPrepareOn: boolean;
+  readonly isTlsOn: boolean;
+  readonly redisUrl: string | null;
+  /** Absolute folder of the embedded data and the first key. */
+  readonly home: string;
+  readonly logLevel: string;
+  readonly slots: Readonly<Record<'trading' | 'interactive' | 'analytics' | 'feed', number>>;
+  /** Longest a request may take when it does not say so itself. */
+  readonly deadlineMs: number;
+  /** After this long a shutdown stops waiting. */
+  readonly shutdownMs: number;
+  readonly heartbeatMs: number;
+  /** GraphiQL and introspection for everyone who may connect. */
+  readonly isExplorerOn: boolean;
+}
+
+/**
+ * The settings of this process; the only reader of the environment.
+ *
+ * @throws FatalError one sentence naming each variable that is wrong and what is needed
+ */
+export function readConfig(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Config {
+  // An empty variable is one that is not set: compose files pass empty strings.
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const parsed = environmentSchema.safeParse(given);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+    throw new FatalError(`Wrong configuration: ${faults.join('; ')}.`);
+  }
+  const value = parsed.data;
+  const isProduction = value.NODE_ENV === 'production';
+  return {
+    mode: value.NODE_ENV,
+    host: value.HOST,
+    port: value.PORT,
+    databaseUrl: value.DATABASE_URL ?? null,
+    isPrepareOn: value.DATABASE_PREPARE,
+    isTlsOn: value.DATABASE_TLS === 'verify',
+    redisUrl: value.REDIS_URL ?? null,
+    home: resolve(value.TRADEWIND_HOME),
+    logLevel: value.LOG_LEVEL,
+    slots: {
+      trading: value.TRADING_SLOTS ?? (isProduction ? 8 : 4),
+      interactive: value.INTERACTIVE_SLOTS ?? (isProduction ? 8 : 4),
+      analytics: value.ANALYTICS_SLOTS ?? (isProduction ? 4 : 2),
+      feed: 1,
+    },
+    deadlineMs: value.DEADLINE_MS,
+    shutdownMs: value.SHUTDOWN_MS,
+    heartbeatMs: value.HEARTBEAT_MS,
+    isExplorerOn: value.EXPLORE ?? !isProduction,
+  };
+}
+
+/** The file that holds the first ADMIN key of an installation and nothing else. */
+export function adminKeyFile(config: Config): string {
+  return join(config.home, 'admin-key');
+}

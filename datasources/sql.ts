@@ -1,0 +1,89 @@
+/**
+ * Tagged templates over a runner of statements. A template is lazy: awaited it runs, placed inside
+ * another template it is a fragment of that one. Values become parameters, never text.
+ */
+
+export type SqlValue =
+  | string
+  | number
+  | boolean
+  | null
+  | Uint8Array
+  | readonly (string | null)[]
+  | readonly number[]
+  | SqlStatement<never>;
+
+/** Rows in the order the server sent them, with the count and the tag of the command. */
+export type Rows<Row> = readonly Row[] & { readonly count: number; readonly command: string };
+
+/** A template made one text with $1, $2, … and its parameters. `name` comes from the first comment. */
+export interface CompiledStatement {
+  readonly name: string;
+  readonly text: string;
+  readonly parameters: readonly Exclude<SqlValue, SqlStatement<never>>[];
+}
+
+export type StatementRunner = (statement: CompiledStatement) => Promise<Rows<unknown>>;
+
+export interface Sql {
+  // biome-ignore lint/suspicious/noExplicitAny: a row's shape is stated where the statement stands.
+  <Row = any>(strings: TemplateStringsArray, ...values: readonly SqlInput[]): SqlStatement<Row>;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a fragment's row type does not matter.
+type SqlInput = Exclude<SqlValue, SqlStatement<never>> | SqlStatement<any>;
+
+const NAME = /^\s*\/\* ([\w.]+) \*\//;
+
+export class SqlStatement<Row> implements PromiseLike<Rows<Row>> {
+  readonly #strings: readonly string[];
+  readonly #values: readonly SqlInput[];
+  readonly #run: StatementRunner;
+
+  constructor(strings: readonly string[], values: readonly SqlInput[], run: StatementRunner) {
+    this.#strings = strings;
+    this.#values = values;
+    this.#run = run;
+  }
+
+  compile(): CompiledStatement {
+    const parameters: Exclude<SqlValue, SqlStatement<never>>[] = [];
+    const text = this.#append('', parameters);
+    return { name: NAME.exec(text)?.[1] ?? 'unnamed', text, parameters };
+  }
+
+  #append(before: string, parameters: Exclude<SqlValue, SqlStatement<never>>[]): string {
+    let text = before + this.#strings[0];
+    for (const [index, value] of this.#values.entries()) {
+      if (value instanceof SqlStatement) {
+        text = value.#append(text, parameters);
+      } else {
+        parameters.push(value);
+        text += `$${parameters.length}`;
+      }
+      text += this.#strings[index + 1];
+    }
+    return text;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: awaiting a template is how it is run.
+  then<Result = Rows<Row>, Failure = never>(
+    onRows?: ((rows: Rows<Row>) => Result | PromiseLike<Result>) | null,
+    onError?: ((error: unknown) => Failure | PromiseLike<Failure>) | null,
+  ): Promise<Result | Failure> {
+    // The row type is the caller's statement about its own select list.
+    const rows = this.#run(this.compile()) as Promise<Rows<Row>>;
+    return rows.then(onRows, onError);
+  }
+}
+
+/** A template tag whose statements are run by `run`. */
+export function createSql(run: StatementRunner): Sql {
+  return <Row>(strings: TemplateStringsArray, ...values: readonly SqlInput[]) =>
+    new SqlStatement<Row>(strings, values, run);
+}
+
+/** For fragments that are shared between statements; it cannot be run. */
+export const fragment: Sql = createSql(() => {
+  throw new Error('a fragment is part of a statement and cannot be run');
+});
