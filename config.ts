@@ -24,6 +24,9 @@ const environmentSchema = z.object({
   EXPLORE: flag.optional(),
 });
 
+/** The names `readConfig` reads; every other variable is ignored. */
+export const ENVIRONMENT_VARIABLES: readonly string[] = Object.keys(environmentSchema.shape);
+
 export interface Config {
   readonly mode: 'development' | 'production' | 'test';
   readonly host: string;

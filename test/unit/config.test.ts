@@ -1,0 +1,122 @@
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { adminKeyFile, ENVIRONMENT_VARIABLES, readConfig } from '../../config.ts';
+import { FatalError } from '../../errors.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+async function readExample(): Promise<readonly (readonly [string, string])[]> {
+  const text = await readFile(join(ROOT, '.env.example'), 'utf8');
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]);
+}
+
+describe('readConfig', () => {
+  it('has a default for everything', () => {
+    expect(readConfig({})).toEqual({
+      mode: 'development',
+      host: '127.0.0.1',
+      port: 4000,
+      databaseUrl: null,
+      isPrepareOn: true,
+      isTlsOn: true,
+      redisUrl: null,
+      home: resolve('.tradewind'),
+      logLevel: 'info',
+      slots: { trading: 4, interactive: 4, analytics: 2, feed: 1 },
+      deadlineMs: 10_000,
+      shutdownMs: 25_000,
+      heartbeatMs: 10_000,
+      isExplorerOn: true,
+    });
+  });
+
+  it('has more slots and a closed explorer in production', () => {
+    const config = readConfig({ NODE_ENV: 'production' });
+    expect(config.slots).toEqual({ trading: 8, interactive: 8, analytics: 4, feed: 1 });
+    expect(config.isExplorerOn).toBe(false);
+  });
+
+  it('opens the explorer in production when it is told to', () => {
+    expect(readConfig({ NODE_ENV: 'production', EXPLORE: 'on' }).isExplorerOn).toBe(true);
+  });
+
+  it('takes what the variables say', () => {
+    const config = readConfig({
+      PORT: '0',
+      HOST: '0.0.0.0',
+      DATABASE_URL: 'postgres://database/tradewind',
+      DATABASE_PREPARE: 'off',
+      DATABASE_TLS: 'off',
+      REDIS_URL: 'redis://cache',
+      TRADEWIND_HOME: '/var/lib/tradewind',
+      TRADING_SLOTS: '32',
+    });
+    expect(config).toMatchObject({
+      port: 0,
+      host: '0.0.0.0',
+      databaseUrl: 'postgres://database/tradewind',
+      isPrepareOn: false,
+      isTlsOn: false,
+      redisUrl: 'redis://cache',
+      home: '/var/lib/tradewind',
+      slots: { trading: 32, interactive: 4, analytics: 2, feed: 1 },
+    });
+  });
+
+  it('takes an empty variable for one that is not set', () => {
+    const empty = Object.fromEntries(ENVIRONMENT_VARIABLES.map((name) => [name, '']));
+    expect(readConfig(empty)).toEqual(readConfig({}));
+  });
+
+  it('ignores variables it does not know', () => {
+    expect(readConfig({ PATH: '/bin', PORTS: 'many' })).toEqual(readConfig({}));
+  });
+
+  it.each([
+    ['NODE_ENV', 'staging'],
+    ['PORT', '65536'],
+    ['PORT', '-1'],
+    ['PORT', 'http'],
+    ['PORT', '80.5'],
+    ['DATABASE_PREPARE', 'yes'],
+    ['DATABASE_TLS', 'on'],
+    ['LOG_LEVEL', 'loud'],
+    ['TRADING_SLOTS', '0'],
+    ['INTERACTIVE_SLOTS', '33'],
+    ['ANALYTICS_SLOTS', 'all'],
+    ['DEADLINE_MS', '99'],
+    ['SHUTDOWN_MS', '600001'],
+    ['HEARTBEAT_MS', '49'],
+    ['EXPLORE', 'true'],
+  ])('refuses %s=%s in one sentence that names it', (name, value) => {
+    const read = () => readConfig({ [name]: value });
+    expect(read).toThrow(FatalError);
+    expect(read).toThrow(new RegExp(`^Wrong configuration: ${name}: [^\\n]+\\.$`));
+  });
+
+  it('names every variable that is wrong', () => {
+    const read = () => readConfig({ PORT: 'http', EXPLORE: 'true' });
+    expect(read).toThrow(/^Wrong configuration: PORT: [^;]+; EXPLORE: [^;]+\.$/);
+  });
+});
+
+describe('adminKeyFile', () => {
+  it('is in the home folder', () => {
+    expect(adminKeyFile(readConfig({ TRADEWIND_HOME: '/srv/tw' }))).toBe('/srv/tw/admin-key');
+  });
+});
+
+describe('.env.example', () => {
+  it('lists precisely the variables that are read', async () => {
+    const names = (await readExample()).map(([name]) => name);
+    expect(names.toSorted()).toEqual(ENVIRONMENT_VARIABLES.toSorted());
+  });
+
+  it('holds the defaults', async () => {
+    expect(readConfig(Object.fromEntries(await readExample()))).toEqual(readConfig({}));
+  });
+});
