@@ -58,6 +58,7 @@ export class SqlStatement<Row> implements PromiseLike<Rows<Row>> {
       if (value instanceof SqlStatement) {
         text = value.#append(text, parameters);
       } else {
+        assertSendable(value);
         parameters.push(value);
         text += `$${parameters.length}`;
       }
@@ -75,6 +76,14 @@ export class SqlStatement<Row> implements PromiseLike<Rows<Row>> {
     const rows = this.#run(this.compile()) as Promise<Rows<Row>>;
     return rows.then(onRows, onError);
   }
+}
+
+/** Undefined is a field somebody forgot, and the driver gives arrays of booleans the wrong type. */
+function assertSendable(value: unknown): void {
+  if (value === undefined) throw new Error('undefined is no value of SQL: send null');
+  if (!Array.isArray(value)) return;
+  if (typeof value[0] === 'boolean') throw new Error('booleans are sent as an array of text');
+  if (value.includes(undefined)) throw new Error('undefined is no item of a SQL array: send null');
 }
 
 /** A template tag whose statements are run by `run`. */

@@ -1,0 +1,132 @@
+import { FatalError } from '../errors.ts';
+import { createLane, type Lane, type LaneName } from './lane.ts';
+import { DatabaseError, type PostgresTarget } from './postgres.ts';
+import { type BreakerOptions, createBreaker } from './resilience.ts';
+import { createStatementStatistics, type StatementStatistics, type WarnLog } from './statistics.ts';
+
+/** The connections of this process, one lane for each kind of work. */
+export interface Database {
+  /** Mutations. */
+  readonly trading: Lane;
+  /** Queries, snapshots and catch-up. */
+  readonly interactive: Lane;
+  /** Frames and aggregates. */
+  readonly analytics: Lane;
+  /** Tails and polls the change log, nothing else. */
+  readonly feed: Lane;
+  readonly statistics: StatementStatistics;
+  /** Waits for what runs, refuses what waits, and ends every connection. */
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly target: PostgresTarget;
+  readonly slots: Slots;
+  readonly log: WarnLog;
+  readonly breaker?: Partial<BreakerOptions>;
+  readonly statementTimeoutMs?: Partial<Readonly<Record<LaneName, number>>>;
+  /** How many statements may wait for a slot, per lane. */
+  readonly waitingMax?: number;
+  /** How long a session is used; asked once for each. */
+  readonly renewAfterMs?: () => number;
+}
+
+/** How many connections each lane may have. */
+export type Slots = Readonly<Record<LaneName, number>>;
+
+/** What the server itself stops; a call's own deadline may be shorter. */
+export const STATEMENT_TIMEOUT_MS: Readonly<Record<LaneName, number>> = {
+  trading: 10_000,
+  interactive: 15_000,
+  analytics: 60_000,
+  feed: 5_000,
+};
+export const WAITING_MAX = 1000;
+
+const MINUTE_MS = 60_000;
+
+/** Prepared statements pile up in a session; sessions made together are not renewed together. */
+function renewAfterMs(): number {
+  return (15 + Math.random() * 15) * MINUTE_MS;
+}
+
+/** The lanes; a connection is opened when it is first needed. */
+export function createDatabase(options: DatabaseOptions): Database {
+  const statistics = createStatementStatistics(options.log);
+  const lane = (name: LaneName): Lane =>
+    createLane({
+      name,
+      size: options.slots[name],
+      slot: {
+        target: options.target,
+        applicationName: `tradewind ${name}`,
+        statementTimeoutMs: options.statementTimeoutMs?.[name] ?? STATEMENT_TIMEOUT_MS[name],
+        renewAfterMs: options.renewAfterMs ?? renewAfterMs,
+      },
+      breaker: createBreaker(name, isFailureOfConnection, options.breaker),
+      statistics,
+      waitingMax: options.waitingMax ?? WAITING_MAX,
+    });
+  const lanes = {
+    trading: lane('trading'),
+    interactive: lane('interactive'),
+    analytics: lane('analytics'),
+    feed: lane('feed'),
+  };
+  return {
+    ...lanes,
+    statistics,
+    async close() {
+      await Promise.all(Object.values(lanes).map((each) => each.close()));
+    },
+  };
+}
+
+/** Failures to connect, lost connections and silence; never what a statement or its caller did. */
+function isFailureOfConnection(error: unknown): boolean {
+  return error instanceof DatabaseError && error.isConnectionLost;
+}
+
+/** Of all workers together. */
+export const CONNECTIONS_MAX = 50;
+const VERSION_MIN = 15;
+const CHECK_MS_MAX = 10_000;
+
+/**
+ * Resolves when the server is one Tradewind runs on and has room for these connections.
+ *
+ * @throws FatalError one sentence: too many connections, or a server that is too old
+ * @throws DatabaseError UNAVAILABLE when it cannot be reached
+ */
+export async function checkConnections(database: Database, slots: Slots): Promise<void> {
+  const wanted = Object.values(slots).reduce((sum, count) => sum + count, 0);
+  if (wanted > CONNECTIONS_MAX) {
+    throw new FatalError(
+      `The lanes have ${wanted} connections together: at most ${CONNECTIONS_MAX} are allowed.`,
+    );
+  }
+  const sql = database.interactive.sql({
+    requestId: 'start',
+    operationName: null,
+    deadlineAt: performance.now() + CHECK_MS_MAX,
+  });
+  const [server] = await sql<{ version: string; number: number; connections: number }>`
+    /* database.check */
+    select current_setting('server_version') as version,
+      current_setting('server_version_num')::int as number,
+      current_setting('max_connections')::int
+        - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true)::int, 0) as connections`;
+  if (server === undefined) throw new Error('a select without a from list gave no row');
+  if (server.number < VERSION_MIN * 10_000) {
+    throw new FatalError(
+      `The database is PostgreSQL ${server.version}: ${VERSION_MIN} or newer is needed.`,
+    );
+  }
+  if (wanted > server.connections) {
+    throw new FatalError(
+      `The lanes have ${wanted} connections together, but the database allows ` +
+        `${server.connections}: raise max_connections or lower the slots.`,
+    );
+  }
+}

@@ -1,0 +1,265 @@
+import type { Socket } from 'node:net';
+import type postgres from 'postgres';
+import type { Call } from './lane.ts';
+import {
+  connect,
+  connectionLost,
+  DatabaseError,
+  type PostgresTarget,
+  toDatabaseError,
+} from './postgres.ts';
+import { arrayLiteral } from './postgres-types.ts';
+import type { CompiledStatement, Rows } from './sql.ts';
+
+export type Command =
+  | 'begin'
+  | 'begin isolation level repeatable read read only'
+  | 'commit'
+  | 'rollback';
+
+export interface SlotOptions {
+  readonly target: PostgresTarget;
+  readonly applicationName: string;
+  readonly statementTimeoutMs: number;
+  /** How long a session is used; asked once for each. */
+  readonly renewAfterMs: () => number;
+}
+
+/**
+ * One session of PostgreSQL. It is opened once and never again: what was begun on it cannot go on
+ * in another session by mistake.
+ */
+export interface Connection {
+  /** True once the socket failed, the server ended the session or a deadline destroyed it. */
+  readonly isLost: boolean;
+  /**
+   * One statement at a time.
+   *
+   * @throws DatabaseError; isConnectionLost when nothing more can be run here
+   */
+  query(statement: CompiledStatement, call: Call): Promise<Rows<unknown>>;
+  /** A COMMIT that was sent is waited for beyond the call's deadline. */
+  command(text: Command, call: Call): Promise<Rows<unknown>>;
+  destroy(): void;
+}
+
+/** A place for one connection, opened when it is needed and replaced when it is lost or old. */
+export interface Slot {
+  /** @throws DatabaseError UNAVAILABLE when the server cannot be reached, DEADLINE_EXCEEDED */
+  open(call: Call): Promise<Connection>;
+  /** The open connection, or null. */
+  readonly connection: Connection | null;
+  /** Ends a session that is older than it may be; to be called while nothing runs. */
+  renewWhenOld(): void;
+  close(): Promise<void>;
+}
+
+/** How long a server may take to accept a session. */
+const CONNECT_MS_MAX = 5000;
+/** After its own limit a statement has this long to say so. */
+const GRACE_MS = 500;
+/** A COMMIT that was sent may have taken place: its answer is worth waiting for. */
+const COMMIT_MS_MIN = 5000;
+/** A rollback after the deadline keeps the session for the next one. */
+const ROLLBACK_MS_MIN = 1000;
+const END_SECONDS = 1;
+
+export function createSlot(options: SlotOptions): Slot {
+  let current: (Connection & { readonly renewAt: number; end(): Promise<void> }) | null = null;
+
+  return {
+    get connection() {
+      return current?.isLost === false ? current : null;
+    },
+    async open(call) {
+      if (current !== null && !current.isLost) return current;
+      current = null;
+      current = await openConnection(options, call);
+      return current;
+    },
+    renewWhenOld() {
+      if (current === null || performance.now() < current.renewAt) return;
+      void current.end();
+      current = null;
+    },
+    async close() {
+      await current?.end();
+      current = null;
+    },
+  };
+}
+
+/** Until when a statement is waited for, and what its passing means. */
+interface Limit {
+  readonly at: number;
+  /** The caller's own deadline, which says nothing about the database. */
+  readonly isOfCall: boolean;
+  readonly isCommit?: boolean;
+}
+
+interface Pending {
+  readonly limit: Limit;
+  readonly reject: (error: DatabaseError) => void;
+}
+
+/** A client with its socket at hand, and a limit on every answer. */
+function createWire(options: SlotOptions) {
+  const { statementTimeoutMs } = options;
+  let socket: Socket | null = null;
+  let pending: Pending | null = null;
+  let isLost = false;
+  let timer: NodeJS.Timeout | null = null;
+  let timerAt = Number.POSITIVE_INFINITY;
+
+  const client = connect(options.target, options, {
+    onSocket(opened) {
+      socket = opened;
+      if (isLost) opened.destroy();
+      // A statement that is sent between a socket's error and its close would never settle.
+      opened.once('error', (error) => lose(connectionLost(error)));
+      opened.once('close', () => lose(connectionLost(null)));
+    },
+    onClose: () => lose(connectionLost(null)),
+  });
+
+  function lose(error: DatabaseError): void {
+    const waiting = pending;
+    pending = null;
+    if (!isLost) {
+      isLost = true;
+      if (timer !== null) clearTimeout(timer);
+      timer = null;
+      socket?.destroy();
+      // It rejects what the library still holds, and refuses what would be sent later.
+      client.end({ timeout: 0 }).catch(ignore);
+    }
+    waiting?.reject(waiting.limit.isCommit ? asUnknown(error) : error);
+  }
+
+  // One timer for many statements: it is set anew only for an earlier limit, or when it goes off.
+  function watch(at: number): void {
+    if (timer !== null && timerAt <= at) return;
+    if (timer !== null) clearTimeout(timer);
+    timerAt = at;
+    timer = setTimeout(onTimer, Math.max(0, at - performance.now()) + 1);
+    timer.unref();
+  }
+
+  function onTimer(): void {
+    timer = null;
+    timerAt = Number.POSITIVE_INFINITY;
+    if (pending === null) return;
+    if (performance.now() < pending.limit.at) watch(pending.limit.at);
+    else lose(pending.limit.isOfCall ? deadlineExceeded() : connectionLost('no answer in time'));
+  }
+
+  function run(query: () => postgres.PendingQuery<postgres.Row[]>, limit: Limit) {
+    return new Promise<Rows<unknown>>((resolve, reject) => {
+      if (isLost) throw connectionLost(null);
+      if (pending !== null) throw new Error('a slot runs one statement at a time');
+      const mine: Pending = { limit, reject };
+      pending = mine;
+      watch(limit.at);
+      // Sent at once: `then` starts it, and every outcome is taken here.
+      query().then(
+        (rows) => {
+          if (pending === mine) pending = null;
+          resolve(rows as unknown as Rows<unknown>);
+        },
+        (error: unknown) => {
+          const failure = toDatabaseError(error, { statementTimeoutMs });
+          if (failure.isConnectionLost) lose(failure);
+          if (pending === mine) pending = null;
+          reject(failure);
+        },
+      );
+    });
+  }
+
+  return {
+    get isLost() {
+      return isLost;
+    },
+    client,
+    run,
+    lose,
+  };
+}
+
+async function openConnection(options: SlotOptions, call: Call) {
+  const { statementTimeoutMs, target, renewAfterMs } = options;
+  const prepared = { prepare: target.isPrepareOn, simple: false };
+  assertInTime(call);
+  const wire = createWire(options);
+  const { client, run, lose } = wire;
+  await run(() => client.unsafe('select'), limitOf(call, CONNECT_MS_MAX));
+  const renewAt = performance.now() + renewAfterMs();
+  const statementMs = statementTimeoutMs + GRACE_MS;
+
+  return {
+    get isLost() {
+      return wire.isLost;
+    },
+    renewAt,
+    async query({ text, parameters }: CompiledStatement, of: Call) {
+      assertInTime(of);
+      const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
+      // The library's type of parameters leaves out bytes, which it takes.
+      return run(() => client.unsafe(text, values as string[], prepared), limitOf(of, statementMs));
+    },
+    async command(text: Command, of: Call) {
+      // A transaction that nobody waits for is not committed.
+      if (text !== 'rollback') assertInTime(of);
+      return run(() => client.unsafe(text), commandLimit(text, of, statementMs));
+    },
+    destroy: () => lose(connectionLost('destroyed')),
+    async end() {
+      await client.end({ timeout: END_SECONDS }).catch(ignore);
+      lose(connectionLost('ended'));
+    },
+  };
+}
+
+function limitOf(call: Call, ms: number): Limit {
+  const at = performance.now() + ms;
+  return call.deadlineAt < at ? { at: call.deadlineAt, isOfCall: true } : { at, isOfCall: false };
+}
+
+function commandLimit(text: Command, call: Call, statementMs: number): Limit {
+  if (text === 'commit') {
+    const at = performance.now() + Math.max(COMMIT_MS_MIN, statementMs);
+    return { at, isOfCall: false, isCommit: true };
+  }
+  const limit = limitOf(call, statementMs);
+  if (text !== 'rollback') return limit;
+  return { ...limit, at: Math.max(limit.at, performance.now() + ROLLBACK_MS_MIN) };
+}
+
+/** @throws DatabaseError DEADLINE_EXCEEDED when nobody waits for the answer any more */
+export function assertInTime(call: Call): void {
+  if (performance.now() >= call.deadlineAt || call.signal?.aborted === true) {
+    throw deadlineExceeded();
+  }
+}
+
+export function deadlineExceeded(): DatabaseError {
+  return new DatabaseError('DEADLINE_EXCEEDED', 'The deadline of the request has passed.', {
+    retryAfterMs: 100,
+  });
+}
+
+function asUnknown(error: DatabaseError): DatabaseError {
+  return new DatabaseError(
+    'UNAVAILABLE',
+    'The connection was lost during COMMIT: whether it took place is not known.',
+    { sqlState: error.sqlState, isConnectionLost: true, executed: 'UNKNOWN', cause: error },
+  );
+}
+
+function isArray(value: unknown): value is readonly (string | number | null)[] {
+  return Array.isArray(value);
+}
+
+function ignore(): void {
+  // The connection is given up: how it ends does not matter.
+}
