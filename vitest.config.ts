@@ -1,0 +1,11 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['./test/support/global-setup.ts'],
+    // For what hangs: no test is judged by how long it takes.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
