@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { FatalError } from '../errors.ts';
 import { runBot } from './demo/bot.ts';
 import { readReplay } from './demo/candles.ts';
 import type { BotSettings } from './demo/settings.ts';
@@ -9,8 +9,10 @@ import type { BotSettings } from './demo/settings.ts';
 /** A running server, as `tradewind start` has it. */
 export interface DemoServer {
   readonly url: string;
-  readonly adminKey: string;
-  /** Resolves when the server has stopped, for whatever reason. */
+  /** Null where it is not on this machine. */
+  readonly adminKey: string | null;
+  stop(): Promise<void>;
+  /** Resolves when the server has ended; rejects when it failed. */
   readonly stopped: Promise<void>;
 }
 
@@ -64,8 +66,8 @@ export function addDemoCommand(program: Command, startServer: () => Promise<Demo
  * Runs server and bot until the server stops. A bot that ends before leaves the server running, so
  * that what it wrote can be looked at; when it failed, the exit code of this process is 1.
  *
- * @throws FatalError the candles cannot be used; no server was started then
- * @throws whatever `startServer` throws
+ * @throws FatalError the candles cannot be used (no server was started then), or there is no key
+ * @throws whatever `startServer` throws, or the reason why the server failed
  */
 export async function runDemo(
   options: DemoOptions,
@@ -75,33 +77,54 @@ export async function runDemo(
   if (candlesFile !== null) {
     await readReplay(candlesFile, symbol);
   }
-  const { url, adminKey: key, stopped } = await startServer();
-  const bot = startBot({ url, key, account: 'main', speed, seed, candlesFile, symbol });
-  const stopBot = async () => {
-    await stopped;
-    bot.stdin.end();
-    const overdue = setTimeout(() => bot.kill('SIGKILL'), END_MS_MAX);
-    bot.once('exit', () => clearTimeout(overdue));
-  };
-  const [[code]] = await Promise.all([once(bot, 'exit'), stopBot()]);
-  if (code !== 0) {
-    process.exitCode = 1;
+  const { url, adminKey: key, stopped, stop } = await startServer();
+  if (key === null) {
+    await stop();
+    throw new FatalError('The demo needs the admin key, which is not on this machine.');
   }
+  const bot = startBot({ url, key, account: 'main', speed, seed, candlesFile, symbol });
+  try {
+    await stopped;
+  } finally {
+    if ((await bot.end()) !== 0) {
+      process.exitCode = 1;
+    }
+  }
+}
+
+interface Bot {
+  /** Ends it, if it has not ended by itself. Its exit code; null when it was killed. */
+  end(): Promise<number | null>;
 }
 
 /**
  * The bot as a process of its own; it ends when its stdin does. It starts through the program's
  * own file, which knows how to run TypeScript wherever it is installed.
  */
-function startBot(settings: BotSettings) {
+function startBot(settings: BotSettings): Bot {
   const file = fileURLToPath(new URL('../bin/tradewind.js', import.meta.url));
   const bot = spawn(process.execPath, [file, BOT_COMMAND], {
     stdio: ['pipe', 'inherit', 'inherit'],
   });
+  const ended = new Promise<number | null>((resolve) => {
+    bot.once('exit', resolve);
+    bot.once('error', (error) => {
+      process.stderr.write(`The demo's bot cannot be started: ${error.message}\n`);
+      resolve(1);
+    });
+  });
   // A bot that is gone already has said why itself.
   bot.stdin.on('error', () => undefined);
   bot.stdin.write(`${JSON.stringify(settings)}\n`);
-  return bot;
+  return {
+    async end() {
+      bot.stdin.end();
+      const overdue = setTimeout(() => bot.kill('SIGKILL'), END_MS_MAX);
+      const code = await ended;
+      clearTimeout(overdue);
+      return code;
+    },
+  };
 }
 
 function parseSpeed(text: string): number {
