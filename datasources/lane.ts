@@ -170,12 +170,14 @@ export function createLane(options: LaneOptions): Lane {
   }
 
   async function runOnce(statement: CompiledStatement, call: Call): Promise<Rows<unknown>> {
-    const slot = await acquire(call);
+    const acquired = acquire(call);
+    const slot = acquired instanceof Promise ? await acquired : acquired;
     try {
       return await measured(statement.name, call, () =>
-        breaker.run(async () => {
-          const connection = slot.connection ?? (await slot.open(call));
-          return connection.query(statement, call);
+        breaker.run(() => {
+          const { connection } = slot;
+          if (connection !== null) return connection.query(statement, call);
+          return slot.open(call).then((opened) => opened.query(statement, call));
         }),
       );
     } finally {

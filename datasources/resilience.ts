@@ -104,7 +104,24 @@ export function createBreaker(
       throw refusal(name, PROBE_MS);
   }
 
-  async function counted<T>(work: () => Promise<T>): Promise<T> {
+  // The library is told what it must know and no more: this is run for each statement.
+  async function watched<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      const result = await work();
+      if (failures > 0) await tell(() => undefined);
+      return result;
+    } catch (error) {
+      if (isFailure(error)) await tell(() => Promise.reject(error));
+      throw error;
+    }
+  }
+
+  async function tell(outcome: () => unknown): Promise<void> {
+    // An answer that comes after others have opened the breaker is no probe.
+    if (policy.state === CircuitState.Closed) await probe(outcome).catch(ignore);
+  }
+
+  async function probe<T>(work: () => PromiseLike<T> | T): Promise<T> {
     try {
       const result = await policy.execute(work);
       failures = 0;
@@ -119,13 +136,13 @@ export function createBreaker(
     assertMayRun,
     run(work) {
       assertMayRun();
-      if (policy.state === CircuitState.Closed) return counted(work);
-      return counted(() => {
+      if (policy.state === CircuitState.Closed) return watched(work);
+      return probe(() => {
         probes += 1;
         return work();
       });
     },
-    runInside: (work) => (policy.state === CircuitState.Closed ? counted(work) : work()),
+    runInside: (work) => (policy.state === CircuitState.Closed ? watched(work) : work()),
     figures() {
       const { state } = policy;
       return {
@@ -141,6 +158,10 @@ export function createBreaker(
 
 function isLate(error: unknown): boolean {
   return error instanceof AppError && error.code === 'DEADLINE_EXCEEDED';
+}
+
+function ignore(): void {
+  // It was told the library, and is thrown to the caller.
 }
 
 const STATES: Readonly<Record<CircuitState, BreakerState>> = {

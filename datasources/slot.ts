@@ -201,13 +201,13 @@ async function openConnection(options: SlotOptions, call: Call) {
       return wire.isLost;
     },
     renewAt,
-    async query({ text, parameters }: CompiledStatement, of: Call) {
+    query({ text, parameters }: CompiledStatement, of: Call) {
       assertInTime(of);
       const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
       // The library's type of parameters leaves out bytes, which it takes.
       return run(() => client.unsafe(text, values as string[], prepared), limitOf(of, statementMs));
     },
-    async command(text: Command, of: Call) {
+    command(text: Command, of: Call) {
       // A transaction that nobody waits for is not committed.
       if (text !== 'rollback') assertInTime(of);
       return run(() => client.unsafe(text), commandLimit(text, of, statementMs));
