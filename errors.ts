@@ -46,7 +46,8 @@ export class AppError extends Error {
   readonly code: ErrorCode;
   readonly executed: Executed;
   readonly retryAfterMs: number | undefined;
-  readonly path: readonly string[] | undefined;
+  /** Not named `path`: GraphQL takes an error with a path for one that it has located already. */
+  readonly inputPath: readonly string[] | undefined;
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
@@ -55,7 +56,7 @@ export class AppError extends Error {
     this.code = code;
     this.executed = options.executed ?? 'NO';
     this.retryAfterMs = options.retryAfterMs;
-    this.path = options.path;
+    this.inputPath = options.path;
     this.details = options.details ?? {};
   }
 

@@ -1,0 +1,193 @@
+import type { Datasources } from './datasources/datasources.ts';
+import { AppError } from './errors.ts';
+
+export type Role = 'VIEWER' | 'ANALYST' | 'BOT' | 'OPERATOR' | 'ADMIN';
+
+export type Permission =
+  | 'accounts:read'
+  | 'accounts:write'
+  | 'candles:read'
+  | 'candles:write'
+  | 'changes:read'
+  | 'keys:read'
+  | 'keys:write'
+  | 'positions:read'
+  | 'positions:write'
+  | 'predictions:read'
+  | 'predictions:write'
+  | 'schema:explore'
+  | 'trades:read'
+  | 'trades:write';
+
+/** Who asks. Made once per key or token, and replaced when either changes. */
+export interface Actor {
+  /** As it stands in the log: `key:Ab3…` or `jwt:<subject>`. */
+  readonly name: string;
+  readonly role: Role;
+  readonly permissions: ReadonlySet<Permission>;
+  /** Null: every account. */
+  readonly accounts: readonly string[] | null;
+  /** `Date.now()` milliseconds after which it is nobody any more; null: never. */
+  readonly expiresAtMs: number | null;
+}
+
+const READ: readonly Permission[] = [
+  'accounts:read',
+  'candles:read',
+  'positions:read',
+  'predictions:read',
+  'trades:read',
+];
+const WRITE: readonly Permission[] = [
+  'candles:write',
+  'positions:write',
+  'predictions:write',
+  'trades:write',
+];
+
+const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Permission>>> = {
+  VIEWER: new Set(READ),
+  ANALYST: new Set([...READ, 'changes:read', 'schema:explore']),
+  BOT: new Set([...READ, ...WRITE, 'changes:read', 'schema:explore']),
+  OPERATOR: new Set([...READ, ...WRITE, 'changes:read', 'keys:read', 'schema:explore']),
+  ADMIN: new Set([
+    ...READ,
+    ...WRITE,
+    'accounts:write',
+    'changes:read',
+    'keys:read',
+    'keys:write',
+    'schema:explore',
+  ]),
+};
+
+export function permissionsOf(role: Role): ReadonlySet<Permission> {
+  return PERMISSIONS[role];
+}
+
+/** @throws AppError FORBIDDEN naming the permission or the account that is missing */
+export function assertMay(actor: Actor, permission: Permission, accountId: string | null): void {
+  if (!actor.permissions.has(permission)) {
+    throw new AppError('FORBIDDEN', `The role ${actor.role} lacks the permission ${permission}.`);
+  }
+  if (accountId === null || actor.accounts === null) return;
+  if (!actor.accounts.includes(accountId)) {
+    throw new AppError('FORBIDDEN', `This key is not for account ${JSON.stringify(accountId)}.`);
+  }
+}
+
+/**
+ * The account a request is about: the one it names, else the only one of its key.
+ *
+ * @throws AppError BAD_INPUT when it names none and the key has several; FORBIDDEN
+ */
+export function requireAccount(
+  actor: Actor,
+  accountId: string | null | undefined,
+  permission: Permission,
+): string {
+  const [only, second] = actor.accounts ?? [];
+  const chosen = accountId ?? (second === undefined ? only : undefined);
+  if (chosen === undefined) {
+    throw new AppError('BAD_INPUT', 'Name the account: this key is for more than one.', {
+      path: ['account'],
+    });
+  }
+  assertMay(actor, permission, chosen);
+  return chosen;
+}
+
+// What each operation of a repository needs. An operation that is not listed does not compile, and
+// one that is called past this table does not run: denied by default. Operations whose first
+// argument is an account id are checked against the accounts of the key as well.
+type Rules = {
+  readonly [Name in keyof Datasources]: {
+    readonly [Operation in keyof Datasources[Name]]: Permission | `${Permission} of any account`;
+  };
+};
+
+const RULES: Rules = {
+  accounts: {
+    findByIds: 'accounts:read of any account',
+    get: 'accounts:read',
+    listIds: 'accounts:read of any account',
+  },
+  apiKeys: {
+    insert: 'keys:write of any account',
+    list: 'keys:read of any account',
+    lockWhileEmpty: 'keys:write of any account',
+    revoke: 'keys:write of any account',
+  },
+  candles: {
+    list: 'candles:read of any account',
+    upsertMany: 'candles:write of any account',
+  },
+  changes: {
+    getHead: 'accounts:read',
+    list: 'changes:read',
+    listAfter: 'changes:read',
+  },
+  positions: {
+    count: 'positions:read',
+    findByIds: 'positions:read',
+    findForOpening: 'positions:write',
+    findMarks: 'positions:read',
+    insertMany: 'positions:write',
+    list: 'positions:read',
+    lock: 'positions:write',
+    lockInstruments: 'positions:write',
+    updateMany: 'positions:write',
+  },
+  predictions: {
+    count: 'predictions:read',
+    findByIds: 'predictions:read',
+    findHashes: 'predictions:write',
+    insertMany: 'predictions:write',
+    list: 'predictions:read',
+    listHorizons: 'predictions:read',
+    listLatest: 'predictions:read',
+  },
+  trades: {
+    findByClientIds: 'trades:write',
+    insertMany: 'trades:write',
+  },
+};
+
+const OF_ANY_ACCOUNT = ' of any account';
+
+/** The same repositories, each operation refused unless `actor` may do it. */
+export function restrict(datasources: Datasources, actor: Actor): Datasources {
+  const restricted: Record<string, unknown> = {};
+  for (const [name, rules] of Object.entries(RULES)) {
+    // One cache slot a repository: most requests touch one or two of them.
+    let made: unknown;
+    Object.defineProperty(restricted, name, {
+      enumerable: true,
+      get: () => {
+        // Rules has the keys of Datasources.
+        made ??= restrictOne(datasources[name as keyof Datasources], rules, actor);
+        return made;
+      },
+    });
+  }
+  // Each property of Datasources was defined above.
+  return restricted as unknown as Datasources;
+}
+
+function restrictOne(repository: object, rules: object, actor: Actor): object {
+  const operations: Record<string, unknown> = {};
+  for (const [operation, rule] of Object.entries(rules as Record<string, string>)) {
+    const isOfAnyAccount = rule.endsWith(OF_ANY_ACCOUNT);
+    // Rules are made of permissions.
+    const permission = (
+      isOfAnyAccount ? rule.slice(0, -OF_ANY_ACCOUNT.length) : rule
+    ) as Permission;
+    const run: unknown = Reflect.get(repository, operation);
+    if (typeof run !== 'function') throw new Error(`no operation ${operation}`);
+    operations[operation] = (...values: unknown[]) => {
+      assertMay(actor, permission, isOfAnyAccount ? null : String(values[0]));
+      return run(...values);
+    };
+  }
+  return operations;
+}

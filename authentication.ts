@@ -1,0 +1,103 @@
+import { timingSafeEqual } from 'node:crypto';
+import { type Actor, permissionsOf } from './access.ts';
+import { type ApiKey, readToken, type StoredApiKey } from './datasources/api-key.ts';
+import { millisecondsOf } from './datasources/instant.ts';
+import { AppError } from './errors.ts';
+
+/** Tells who asks, from memory: no request waits for the database to be known. */
+export interface Authentication {
+  /**
+   * The actor of an `Authorization` value: `Bearer tw_…`.
+   *
+   * @throws AppError UNAUTHENTICATED
+   */
+  authenticate(authorization: string | null | undefined): Actor;
+  /** Whether this actor is still somebody: false once its key is revoked, changed or expired. */
+  isCurrent(actor: Actor): boolean;
+  /** Reads the keys now; then every few seconds, so that a revoked key ends on every node. */
+  refresh(): Promise<void>;
+  close(): void;
+}
+
+const REFRESH_MS = 5000;
+const REFRESH_AFTER_MISS_MS = 250;
+
+export function createAuthentication(
+  listKeys: () => Promise<readonly StoredApiKey[]>,
+  onError: (error: unknown) => void,
+): Authentication {
+  let actors = new Map<string, { readonly secretHash: Buffer; readonly actor: Actor }>();
+  let lastRefreshAt = Number.NEGATIVE_INFINITY;
+
+  async function refresh(): Promise<void> {
+    lastRefreshAt = performance.now();
+    const known = new Map<string, { readonly secretHash: Buffer; readonly actor: Actor }>();
+    for (const key of await listKeys()) {
+      if (key.revokedAt !== null) continue;
+      const before = actors.get(key.id);
+      // The same object as long as nothing changed: isCurrent compares objects.
+      const actor = before !== undefined && isSame(before.actor, key) ? before.actor : toActor(key);
+      known.set(key.id, { secretHash: Buffer.from(key.secretHash, 'hex'), actor });
+    }
+    actors = known;
+  }
+
+  function refreshInBackground(): void {
+    refresh().catch(onError);
+  }
+
+  const timer = setInterval(refreshInBackground, REFRESH_MS);
+  timer.unref();
+
+  return {
+    authenticate(authorization) {
+      const [scheme, text] = (authorization ?? '').split(' ');
+      if (scheme?.toLowerCase() !== 'bearer' || text === undefined) {
+        throw new AppError('UNAUTHENTICATED', 'Send the header `Authorization: Bearer tw_…`.');
+      }
+      const token = readToken(text);
+      const known = token === null ? undefined : actors.get(token.id);
+      if (token === null || known === undefined) {
+        // A key made on another node a moment ago: known at the client's next try.
+        if (performance.now() - lastRefreshAt > REFRESH_AFTER_MISS_MS) refreshInBackground();
+        throw new AppError('UNAUTHENTICATED', 'The key is unknown or was revoked.');
+      }
+      if (!timingSafeEqual(known.secretHash, Buffer.from(token.secretHash, 'hex'))) {
+        throw new AppError('UNAUTHENTICATED', 'The key is unknown or was revoked.');
+      }
+      if (isExpired(known.actor)) throw new AppError('UNAUTHENTICATED', 'The key has expired.');
+      return known.actor;
+    },
+    isCurrent(actor) {
+      const known = actors.get(actor.name.slice(ACTOR_PREFIX.length));
+      return known?.actor === actor && !isExpired(actor);
+    },
+    refresh,
+    close: () => clearInterval(timer),
+  };
+}
+
+const ACTOR_PREFIX = 'key:';
+
+function toActor(key: ApiKey): Actor {
+  return {
+    name: `${ACTOR_PREFIX}${key.id}`,
+    role: key.role,
+    permissions: permissionsOf(key.role),
+    accounts: key.accounts.length === 0 ? null : key.accounts,
+    expiresAtMs: key.expiresAt === null ? null : millisecondsOf(key.expiresAt),
+  };
+}
+
+function isSame(actor: Actor, key: ApiKey): boolean {
+  const other = toActor(key);
+  return (
+    actor.role === other.role &&
+    actor.expiresAtMs === other.expiresAtMs &&
+    JSON.stringify(actor.accounts) === JSON.stringify(other.accounts)
+  );
+}
+
+function isExpired(actor: Actor): boolean {
+  return actor.expiresAtMs !== null && actor.expiresAtMs <= Date.now();
+}

@@ -1,0 +1,29 @@
+import type { Actor } from './access.ts';
+import type { Database } from './datasources/database.ts';
+import type { Datasources } from './datasources/datasources.ts';
+import type { Call } from './datasources/lane.ts';
+import type { Unit } from './datasources/unit-of-work.ts';
+import type { ChangeFeed } from './subscriptions/change-feed.ts';
+
+/** What every operation has at hand. One is made per operation, and per attempt of a mutation. */
+export interface Context {
+  readonly requestId: string;
+  readonly operationName: string | null;
+  readonly actor: Actor;
+  /** Whose statements these are, and until when they may take. */
+  readonly call: Call;
+  /** Of the read lane in a query, of the transaction in a mutation; restricted to the actor. */
+  readonly datasources: Datasources;
+  /** The unit of work of a mutation; null in queries and subscriptions. */
+  readonly unit: Unit | null;
+  readonly services: Services;
+}
+
+/** What lives as long as the process. */
+export interface Services {
+  readonly database: Database;
+  readonly feed: ChangeFeed;
+  readonly heartbeatMs: number;
+  /** Whether this actor is still somebody: false once its key is revoked or has expired. */
+  isCurrent(actor: Actor): boolean;
+}

@@ -1,0 +1,24 @@
+import { createAccountRepository } from './account.ts';
+import { createApiKeyRepository } from './api-key.ts';
+import { createCandleRepository } from './candle.ts';
+import { createChangeRepository } from './change.ts';
+import type { ChangeRecorder } from './change-recorder.ts';
+import { createPositionRepository } from './position.ts';
+import { createPredictionRepository } from './prediction.ts';
+import type { Sql } from './sql.ts';
+import { createTradeRepository } from './trade.ts';
+
+export type Datasources = ReturnType<typeof createDatasources>;
+
+/** All repositories over one connection: a lane's, or that of a transaction with its recorder. */
+export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
+  return {
+    accounts: createAccountRepository(sql),
+    apiKeys: createApiKeyRepository(sql, recorder),
+    candles: createCandleRepository(sql, recorder),
+    changes: createChangeRepository(sql),
+    positions: createPositionRepository(sql, recorder),
+    predictions: createPredictionRepository(sql, recorder),
+    trades: createTradeRepository(sql, recorder),
+  };
+}

@@ -1,0 +1,79 @@
+import { AppError } from '../errors.ts';
+import type { Commit } from './unit-of-work.ts';
+import type { Sql } from './sql.ts';
+
+/** What names a request that may be sent again. */
+export interface IdempotencyKey {
+  /** Whose key it is: two actors may use the same word. */
+  readonly subject: string;
+  readonly key: string;
+  /** Hex SHA-256 of document, operation name and canonical variables. */
+  readonly requestHash: string;
+}
+
+/** The answer that a committed unit of work gave. */
+export interface StoredAnswer {
+  readonly response: string;
+  readonly isShortened: boolean;
+  readonly commits: readonly Commit[];
+}
+
+interface StoredRow {
+  readonly requestHash: string;
+  readonly response: string;
+  readonly isShortened: boolean;
+  readonly commits: readonly Commit[];
+}
+
+/**
+ * The answer that is stored under this key, or null.
+ *
+ * @throws AppError IDEMPOTENCY_KEY_REUSED when it was given to another request
+ */
+export async function findStoredAnswer(
+  sql: Sql,
+  key: IdempotencyKey,
+): Promise<StoredAnswer | null> {
+  const [row] = await sql<StoredRow>`
+    /* idempotencyKeys.find */
+    select encode(request_hash, 'hex') as request_hash, response, is_shortened, commits
+    from idempotency_keys where subject = ${key.subject} and key = ${key.key}`;
+  return row === undefined ? null : asAnswer(row, key);
+}
+
+/**
+ * Takes the key for this transaction: `isTaken` is false while another one holds it. A stored
+ * answer that committed before this statement is returned with it.
+ *
+ * @throws AppError IDEMPOTENCY_KEY_REUSED
+ */
+export async function takeKey(
+  sql: Sql,
+  key: IdempotencyKey,
+): Promise<{ readonly isTaken: boolean; readonly stored: StoredAnswer | null }> {
+  const [row] = await sql<
+    { isTaken: boolean } & { [Key in keyof StoredRow]: StoredRow[Key] | null }
+  >`
+    /* idempotencyKeys.take */
+    select pg_try_advisory_xact_lock(hashtextextended(${`${key.subject} ${key.key}`}, 2)) as is_taken,
+      encode(k.request_hash, 'hex') as request_hash, k.response, k.is_shortened, k.commits
+    from (values (1)) as one (one)
+    left join idempotency_keys k on k.subject = ${key.subject} and k.key = ${key.key}`;
+  if (row === undefined) throw new Error('a select without a from list gave no row');
+  const { isTaken, ...stored } = row;
+  // The columns of the left join are null together.
+  return {
+    isTaken,
+    stored: stored.response === null ? null : asAnswer(stored as StoredRow, key),
+  };
+}
+
+function asAnswer(row: StoredRow, key: IdempotencyKey): StoredAnswer {
+  if (row.requestHash !== key.requestHash) {
+    throw new AppError(
+      'IDEMPOTENCY_KEY_REUSED',
+      'This idempotency key was used for another request: give each request its own.',
+    );
+  }
+  return { response: row.response, isShortened: row.isShortened, commits: row.commits };
+}

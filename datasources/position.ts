@@ -1,0 +1,313 @@
+import type { ChangeRecorder } from './change-recorder.ts';
+import { fragment, type Sql, type SqlStatement } from './sql.ts';
+
+export type PositionSide = 'LONG' | 'SHORT';
+export type PositionStatus = 'OPEN' | 'CLOSED' | 'LIQUIDATED';
+export type StopKind = 'STOP_LOSS' | 'TAKE_PROFIT';
+
+/** An exposure. It is also the document that stands before and after in the change log. */
+export interface Position {
+  readonly accountId: string;
+  readonly id: string;
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly side: PositionSide;
+  readonly status: PositionStatus;
+  readonly quantity: string;
+  readonly entryPrice: string;
+  readonly stopLossPrice: string | null;
+  readonly takeProfitPrice: string | null;
+  readonly leverage: string;
+  readonly realizedPnl: string;
+  readonly fees: string;
+  readonly strategy: string | null;
+  readonly closeReason: string | null;
+  readonly stopTriggeredAt: string | null;
+  readonly stopTriggeredKind: StopKind | null;
+  readonly metadata: unknown;
+  readonly openedAt: string;
+  readonly updatedAt: string;
+  readonly closedAt: string | null;
+  readonly version: number;
+  readonly hasFills: boolean;
+}
+
+/** A position as it is opened: what a repeat of its item is recognized by comes along. */
+export interface NewPosition extends Position {
+  readonly clientId: string | null;
+  readonly itemHash: string | null;
+}
+
+export interface PositionWhere {
+  readonly ids?: readonly string[] | null;
+  readonly exchange?: string | null;
+  readonly symbols?: readonly string[] | null;
+  readonly status?: readonly PositionStatus[] | null;
+  readonly side?: PositionSide | null;
+  readonly strategy?: string | null;
+  /** from <= openedAt < to */
+  readonly openedAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+}
+
+export interface PositionKey {
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly side: PositionSide;
+}
+
+/** How a page is cut: rows before or after a key, in one direction, at most `limit`. */
+export interface Cut {
+  readonly after: string | null;
+  readonly before: string | null;
+  readonly isDescending: boolean;
+  readonly limit: number;
+}
+
+/** The newest price of an instrument as an account saw it. */
+export interface Mark {
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly price: string;
+  readonly at: string;
+}
+
+export type PositionRepository = ReturnType<typeof createPositionRepository>;
+
+const columns = fragment`
+  account_id, id, exchange, symbol, side, status,
+  trim_scale(quantity) as quantity, trim_scale(entry_price) as entry_price,
+  trim_scale(stop_loss_price) as stop_loss_price,
+  trim_scale(take_profit_price) as take_profit_price, trim_scale(leverage) as leverage,
+  trim_scale(realized_pnl) as realized_pnl, trim_scale(fees) as fees, strategy, close_reason,
+  stop_triggered_at, stop_triggered_kind, metadata, opened_at, updated_at, closed_at, version,
+  has_fills`;
+
+export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
+  return {
+    /** Rows in the order of `ids`; null where there is none. */
+    async findByIds(
+      accountId: string,
+      ids: readonly string[],
+    ): Promise<readonly (Position | null)[]> {
+      const rows = await sql<Position>`
+        /* positions.findByIds */
+        select ${columns} from positions
+        where account_id = ${accountId} and id = any(${ids}::uuid[])`;
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(id) ?? null);
+    },
+
+    /** Rows that match, by id, which is by the time they were opened. */
+    async list(accountId: string, where: PositionWhere, cut: Cut): Promise<readonly Position[]> {
+      return sql<Position>`
+        /* positions.list */
+        select ${columns} from positions
+        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
+        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
+        limit ${cut.limit}`;
+    },
+
+    async count(accountId: string, where: PositionWhere): Promise<number> {
+      const [row] = await sql<{ count: number }>`
+        /* positions.count */
+        select count(*)::int as count from positions
+        where account_id = ${accountId} ${conditions(where)}`;
+      return row?.count ?? 0;
+    },
+
+    /**
+     * Waits for other units that open positions of these instruments: in a one-way account LONG
+     * and SHORT exclude each other, which no unique index says.
+     */
+    async lockInstruments(
+      accountId: string,
+      instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+    ): Promise<void> {
+      const keys = instruments.map(({ exchange, symbol }) => `${accountId}:${exchange}:${symbol}`);
+      await sql`
+        /* positions.lockInstruments */
+        select pg_advisory_xact_lock(key) from (
+          select distinct hashtextextended(name, 1) as key from unnest(${keys}::text[]) as name
+          order by key) as keys`;
+    },
+
+    /** The open rows of these instruments (either side) and the rows opened under these client ids. */
+    async findForOpening(
+      accountId: string,
+      instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+      clientIds: readonly string[],
+    ): Promise<readonly NewPosition[]> {
+      return sql<NewPosition>`
+        /* positions.findForOpening */
+        select ${columns}, client_id, encode(item_hash, 'hex') as item_hash from positions
+        where account_id = ${accountId} and client_id = any(${clientIds}::text[])
+        union
+        select ${columns}, client_id, encode(item_hash, 'hex') as item_hash from positions
+        where account_id = ${accountId} and status = 'OPEN' and (exchange, symbol) in (
+          select * from unnest(
+            ${instruments.map((one) => one.exchange)}::text[],
+            ${instruments.map((one) => one.symbol)}::text[]))`;
+    },
+
+    /** The mark of each of these instruments that has one, in no order. */
+    async findMarks(
+      accountId: string,
+      instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+    ): Promise<readonly Mark[]> {
+      return sql<Mark>`
+        /* marks.find */
+        select exchange, symbol, trim_scale(price) as price, at from marks
+        where account_id = ${accountId} and (exchange, symbol) in (
+          select * from unnest(
+            ${instruments.map((one) => one.exchange)}::text[],
+            ${instruments.map((one) => one.symbol)}::text[]))`;
+    },
+
+    /**
+     * The rows with these ids and the open rows of these keys, locked in id order until the unit
+     * ends, so that two batches over the same rows wait for each other and never deadlock.
+     */
+    async lock(
+      accountId: string,
+      ids: readonly string[],
+      keys: readonly PositionKey[],
+    ): Promise<readonly Position[]> {
+      if (keys.length === 0) {
+        return sql<Position>`
+          /* positions.lockByIds */
+          select ${columns} from positions
+          where account_id = ${accountId} and id = any(${ids}::uuid[])
+          order by id for no key update`;
+      }
+      return sql<Position>`
+        /* positions.lock */
+        select ${columns} from positions
+        where account_id = ${accountId} and (
+          id = any(${ids}::uuid[])
+          or (status = 'OPEN' and (exchange, symbol, side) in (
+            select * from unnest(
+              ${keys.map((key) => key.exchange)}::text[],
+              ${keys.map((key) => key.symbol)}::text[],
+              ${keys.map((key) => key.side)}::text[]))))
+        order by id for no key update`;
+    },
+
+    /**
+     * Inserts rows that are not there yet and records each. The ids of those inserted: one that is
+     * missing met an open position or a client id that another unit committed meanwhile.
+     */
+    async insertMany(
+      accountId: string,
+      positions: readonly NewPosition[],
+    ): Promise<ReadonlySet<string>> {
+      const rows = await sql<{ id: string }>`
+        /* positions.insertMany */
+        insert into positions (
+          account_id, id, exchange, symbol, side, status, quantity, entry_price, stop_loss_price,
+          take_profit_price, leverage, fees, strategy, metadata, opened_at, updated_at, client_id,
+          item_hash, has_fills)
+        select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.status, i.quantity,
+          i."entryPrice", i."stopLossPrice", i."takeProfitPrice", i.leverage, i.fees, i.strategy,
+          i.metadata, i."openedAt", i."updatedAt", i."clientId", decode(i."itemHash", 'hex'),
+          i."hasFills"
+        from json_to_recordset(${JSON.stringify(positions)}::text::json) as i (
+          id uuid, exchange text, symbol text, side text, status text, quantity numeric,
+          "entryPrice" numeric, "stopLossPrice" numeric, "takeProfitPrice" numeric,
+          leverage numeric, fees numeric, strategy text, metadata jsonb, "openedAt" timestamptz,
+          "updatedAt" timestamptz, "clientId" text, "itemHash" text, "hasFills" boolean)
+        order by i.exchange, i.symbol, i.side
+        on conflict do nothing
+        returning id`;
+      const inserted = new Set(rows.map((row) => row.id));
+      for (const position of positions) {
+        if (!inserted.has(position.id)) continue;
+        const { clientId: _clientId, itemHash: _itemHash, ...after } = position;
+        recorder.record({
+          accountId,
+          entity: 'position',
+          operation: 'INSERT',
+          ids: [position.id],
+          before: null,
+          after,
+        });
+      }
+      return inserted;
+    },
+
+    /**
+     * Writes the next state of open rows that this unit has locked and records each. `next.version`
+     * is the version it becomes.
+     */
+    async updateMany(
+      accountId: string,
+      updates: readonly { readonly before: Position; readonly next: Position }[],
+    ): Promise<void> {
+      const rows = await sql`
+        /* positions.updateMany */
+        update positions as p
+        set status = i.status, quantity = i.quantity, entry_price = i."entryPrice",
+          stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
+          leverage = i.leverage, realized_pnl = i."realizedPnl", fees = i.fees,
+          close_reason = i."closeReason", stop_triggered_at = i."stopTriggeredAt",
+          stop_triggered_kind = i."stopTriggeredKind", metadata = i.metadata,
+          updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
+          has_fills = i."hasFills"
+        from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
+          as i (
+            id uuid, status text, quantity numeric, "entryPrice" numeric, "stopLossPrice" numeric,
+            "takeProfitPrice" numeric, leverage numeric, "realizedPnl" numeric, fees numeric,
+            "closeReason" text, "stopTriggeredAt" timestamptz, "stopTriggeredKind" text,
+            metadata jsonb, "updatedAt" timestamptz, "closedAt" timestamptz, version int,
+            "hasFills" boolean)
+        where p.account_id = ${accountId} and p.id = i.id and p.status = 'OPEN'
+          and p.version = i.version - 1`;
+      if (rows.count !== updates.length) {
+        throw new Error('a locked position changed under its lock');
+      }
+      for (const { before, next } of updates) {
+        recorder.record({
+          accountId,
+          entity: 'position',
+          operation: 'UPDATE',
+          ids: [next.id],
+          before,
+          after: next,
+        });
+      }
+    },
+  };
+}
+
+function conditions(where: PositionWhere): SqlStatement<unknown> {
+  return fragment`
+    ${where.ids ? fragment`and id = any(${where.ids}::uuid[])` : fragment``}
+    ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
+    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.status ? fragment`and status = any(${where.status}::text[])` : fragment``}
+    ${where.side ? fragment`and side = ${where.side}` : fragment``}
+    ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}
+    ${where.openedAt?.from ? fragment`and opened_at >= ${where.openedAt.from}` : fragment``}
+    ${where.openedAt?.to ? fragment`and opened_at < ${where.openedAt.to}` : fragment``}`;
+}
+
+/** The rows strictly between the keys of a page; ids are ordered by time. */
+export function keyset(cut: Cut): SqlStatement<unknown> {
+  const [above, below] = cut.isDescending ? [cut.before, cut.after] : [cut.after, cut.before];
+  return fragment`
+    ${above === null ? fragment`` : fragment`and id > ${above}::uuid`}
+    ${below === null ? fragment`` : fragment`and id < ${below}::uuid`}`;
+}
+
+/** Whether a row matches, as the database would decide; `ids` are row ids. */
+export function matchesPosition(where: PositionWhere, row: Position): boolean {
+  return (
+    (!where.ids || where.ids.includes(row.id)) &&
+    (!where.exchange || where.exchange === row.exchange) &&
+    (!where.symbols || where.symbols.includes(row.symbol)) &&
+    (!where.status || where.status.includes(row.status)) &&
+    (!where.side || where.side === row.side) &&
+    (!where.strategy || where.strategy === row.strategy) &&
+    (!where.openedAt?.from || row.openedAt >= where.openedAt.from) &&
+    (!where.openedAt?.to || row.openedAt < where.openedAt.to)
+  );
+}

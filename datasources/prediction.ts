@@ -1,0 +1,270 @@
+import type { ChangeRecorder } from './change-recorder.ts';
+import { millisecondsOf } from './instant.ts';
+import { type Cut, keyset } from './position.ts';
+import { DatabaseError } from './postgres.ts';
+import { fragment, type Sql, type SqlStatement } from './sql.ts';
+
+export type Direction = 'LONG' | 'SHORT' | 'NEUTRAL';
+
+export interface PredictionHorizon {
+  readonly horizonMinutes: number;
+  readonly direction: Direction;
+  readonly confidence: number;
+  readonly probabilityLong: number | null;
+  readonly probabilityShort: number | null;
+  readonly probabilityNeutral: number | null;
+  readonly predictedReturn: number | null;
+}
+
+export interface PredictionOutcome {
+  readonly actualReturn: number;
+  readonly actualDirection: Direction;
+  readonly correct: boolean;
+  readonly returnError: number | null;
+  readonly resolvedAt: string;
+}
+
+/** A horizon as it is stored: its outcome columns are null while it is pending. */
+export type HorizonRow = PredictionHorizon & {
+  readonly predictionId: string;
+} & { readonly [Column in keyof PredictionOutcome]: PredictionOutcome[Column] | null };
+
+/** What a model said about one instrument at one instant. Its wide columns are read on demand. */
+export interface Prediction {
+  readonly accountId: string;
+  readonly id: string;
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly interval: string;
+  readonly modelVersion: string;
+  readonly predictedAt: string;
+  readonly price: string | null;
+  readonly signal: Direction;
+  readonly signalConfidence: number;
+  readonly riskScore: number | null;
+  readonly inferenceTimeMs: number | null;
+  readonly features: readonly number[] | null;
+  readonly indicators: unknown;
+  readonly metadata: unknown;
+  readonly createdAt: string;
+}
+
+export interface NewPrediction extends Prediction {
+  readonly itemHash: string;
+  readonly horizons: readonly PredictionHorizon[];
+}
+
+export interface PredictionWhere {
+  readonly exchange?: string | null;
+  readonly symbols?: readonly string[] | null;
+  readonly interval?: string | null;
+  readonly modelVersions?: readonly string[] | null;
+  readonly signal?: readonly Direction[] | null;
+  readonly minConfidence?: number | null;
+  /** True: every horizon has its outcome; false: at least one is pending. */
+  readonly resolved?: boolean | null;
+  /** from <= predictedAt < to */
+  readonly predictedAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+}
+
+/** A unit met a month without partitions: they are made outside of it, then it runs again. */
+export class MissingPartitionError extends Error {
+  /** First days: `2026-11-01`. */
+  readonly months: readonly string[];
+
+  constructor(months: readonly string[]) {
+    super(`no partitions for ${months.join(', ')}`);
+    this.name = 'MissingPartitionError';
+    this.months = months;
+  }
+}
+
+export type PredictionRepository = ReturnType<typeof createPredictionRepository>;
+
+const columns = fragment`
+  account_id, id, exchange, symbol, interval, model_version, predicted_at,
+  trim_scale(price) as price, signal, signal_confidence, risk_score, inference_time_ms, features,
+  indicators, metadata, created_at`;
+
+export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
+  return {
+    /** Rows in the order of `ids`; null where there is none. */
+    async findByIds(
+      accountId: string,
+      ids: readonly string[],
+    ): Promise<readonly (Prediction | null)[]> {
+      const rows = await sql<Prediction>`
+        /* predictions.findByIds */
+        select ${columns} from predictions
+        where account_id = ${accountId} and id = any(${ids}::uuid[])`;
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(id) ?? null);
+    },
+
+    /** Rows that match, by id, which is by the time of the prediction. */
+    async list(
+      accountId: string,
+      where: PredictionWhere,
+      cut: Cut,
+    ): Promise<readonly Prediction[]> {
+      return sql<Prediction>`
+        /* predictions.list */
+        select ${columns} from predictions
+        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
+        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
+        limit ${cut.limit}`;
+    },
+
+    async count(accountId: string, where: PredictionWhere): Promise<number> {
+      const [row] = await sql<{ count: number }>`
+        /* predictions.count */
+        select count(*)::int as count from predictions
+        where account_id = ${accountId} ${conditions(where)}`;
+      return row?.count ?? 0;
+    },
+
+    /** The newest prediction of each symbol that has one, in the order of `symbols`. */
+    async listLatest(
+      accountId: string,
+      symbols: readonly string[],
+      modelVersion: string | null,
+    ): Promise<readonly Prediction[]> {
+      return sql<Prediction>`
+        /* predictions.listLatest */
+        select latest.* from unnest(${symbols}::text[]) with ordinality as wanted (name, place)
+        cross join lateral (
+          select ${columns} from predictions
+          where account_id = ${accountId} and symbol = wanted.name
+            ${modelVersion === null ? fragment`` : fragment`and model_version = ${modelVersion}`}
+          order by id desc limit 1) as latest
+        order by wanted.place`;
+    },
+
+    /** The horizons of these predictions, shortest first within each. */
+    async listHorizons(
+      accountId: string,
+      predictionIds: readonly string[],
+    ): Promise<readonly HorizonRow[]> {
+      return sql<HorizonRow>`
+        /* predictions.listHorizons */
+        select prediction_id, horizon_minutes, direction, confidence, probability_long,
+          probability_short, probability_neutral, predicted_return, actual_return,
+          actual_direction, correct, return_error, resolved_at
+        from prediction_horizons
+        where account_id = ${accountId} and prediction_id = any(${predictionIds}::uuid[])
+        order by prediction_id, horizon_minutes`;
+    },
+
+    /** The hash of the item that created each of these predictions, by id. */
+    async findHashes(
+      accountId: string,
+      ids: readonly string[],
+    ): Promise<ReadonlyMap<string, string>> {
+      const rows = await sql<{ id: string; itemHash: string }>`
+        /* predictions.findHashes */
+        select id, encode(item_hash, 'hex') as item_hash from predictions
+        where account_id = ${accountId} and id = any(${ids}::uuid[])`;
+      return new Map(rows.map((row) => [row.id, row.itemHash]));
+    },
+
+    /**
+     * Inserts the predictions that are not there yet with their horizons, in one statement, and
+     * records them as one change. The ids of those inserted.
+     *
+     * @throws MissingPartitionError for the unit of work, which makes them and runs again
+     */
+    async insertMany(
+      accountId: string,
+      predictions: readonly NewPrediction[],
+    ): Promise<ReadonlySet<string>> {
+      const rows = await insertStatement(sql, accountId, predictions).then(
+        (inserted) => inserted,
+        (error: unknown) => {
+          throw toMissingPartition(error, predictions);
+        },
+      );
+      const ids = rows.map((row) => row.id);
+      if (ids.length > 0) {
+        recorder.record({
+          accountId,
+          entity: 'prediction',
+          operation: 'INSERT',
+          ids,
+          count: ids.length,
+        });
+      }
+      return new Set(ids);
+    },
+  };
+}
+
+function insertStatement(sql: Sql, accountId: string, predictions: readonly NewPrediction[]) {
+  return sql<{ id: string }>`
+    /* predictions.insertMany */
+    with input as materialized (
+      select * from json_to_recordset(${JSON.stringify(predictions)}::text::json) as i (
+        id uuid, exchange text, symbol text, interval text, "modelVersion" text,
+        "predictedAt" timestamptz, price numeric, signal text, "signalConfidence" float8,
+        "riskScore" float8, "inferenceTimeMs" float8, features float8[], indicators jsonb,
+        metadata jsonb, "createdAt" timestamptz, "itemHash" text, horizons json)
+    ), inserted as (
+      insert into predictions (
+        account_id, id, exchange, symbol, interval, model_version, predicted_at, price, signal,
+        signal_confidence, risk_score, inference_time_ms, features, indicators, metadata,
+        created_at, item_hash)
+      select ${accountId}, id, exchange, symbol, interval, "modelVersion", "predictedAt", price,
+        signal, "signalConfidence", "riskScore", "inferenceTimeMs", features, indicators,
+        metadata, "createdAt", decode("itemHash", 'hex')
+      from input order by id
+      on conflict (account_id, id) do nothing
+      returning id
+    ), horizons as (
+      insert into prediction_horizons (
+        account_id, prediction_id, horizon_minutes, direction, confidence, probability_long,
+        probability_short, probability_neutral, predicted_return)
+      select ${accountId}, id, h."horizonMinutes", h.direction, h.confidence, h."probabilityLong",
+        h."probabilityShort", h."probabilityNeutral", h."predictedReturn"
+      from inserted join input using (id)
+      cross join lateral json_to_recordset(input.horizons) as h (
+        "horizonMinutes" int, direction text, confidence float8, "probabilityLong" float8,
+        "probabilityShort" float8, "probabilityNeutral" float8, "predictedReturn" float8)
+    )
+    select id from inserted`;
+}
+
+// A row without a partition is a check violation that names no constraint.
+function toMissingPartition(error: unknown, predictions: readonly NewPrediction[]): unknown {
+  if (!(error instanceof DatabaseError)) return error;
+  if (error.sqlState !== '23514' || error.constraint !== null) return error;
+  const months = new Set(predictions.map(({ predictedAt }) => `${predictedAt.slice(0, 7)}-01`));
+  return new MissingPartitionError([...months].sort());
+}
+
+function conditions(where: PredictionWhere): SqlStatement<unknown> {
+  const { from, to } = where.predictedAt ?? {};
+  const pending = fragment`exists (
+    select from prediction_horizons h
+    where h.account_id = predictions.account_id and h.prediction_id = predictions.id
+      and h.resolved_at is null)`;
+  // The bounds on id let PostgreSQL skip partitions; predicted_at decides within a millisecond.
+  return fragment`
+    ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
+    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.interval ? fragment`and interval = ${where.interval}` : fragment``}
+    ${where.modelVersions ? fragment`and model_version = any(${where.modelVersions}::text[])` : fragment``}
+    ${where.signal ? fragment`and signal = any(${where.signal}::text[])` : fragment``}
+    ${isNumber(where.minConfidence) ? fragment`and signal_confidence >= ${where.minConfidence}` : fragment``}
+    ${where.resolved === true ? fragment`and not ${pending}` : fragment``}
+    ${where.resolved === false ? fragment`and ${pending}` : fragment``}
+    ${from ? fragment`and id >= ${lowestUuidOf(millisecondsOf(from))}::uuid and predicted_at >= ${from}` : fragment``}
+    ${to ? fragment`and id < ${lowestUuidOf(millisecondsOf(to) + 1)}::uuid and predicted_at < ${to}` : fragment``}`;
+}
+
+function isNumber(value: number | null | undefined): value is number {
+  return value !== null && value !== undefined;
+}
+
+function lowestUuidOf(timeMs: number): string {
+  const time = Math.max(0, timeMs).toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;
+}

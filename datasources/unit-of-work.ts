@@ -1,0 +1,377 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { AppError } from '../errors.ts';
+import type { ChangeRecorder, NewChange, TradingState } from './change-recorder.ts';
+import { settleCommit } from './commit.ts';
+import type { Database } from './database.ts';
+import { createDatasources, type Datasources } from './datasources.ts';
+import {
+  findStoredAnswer,
+  type IdempotencyKey,
+  type StoredAnswer,
+  takeKey,
+} from './idempotency.ts';
+import { instantOf } from './instant.ts';
+import type { Call, Session } from './lane.ts';
+import { DatabaseError } from './postgres.ts';
+import { MissingPartitionError } from './prediction.ts';
+import { withRetry } from './resilience.ts';
+
+export type BatchMode = 'ATOMIC' | 'PER_ITEM' | 'VALIDATE_ONLY';
+
+/** The last change of an account that a unit of work touched. */
+export interface Commit {
+  readonly account: string;
+  readonly seq: string;
+}
+
+/** What the code of a mutation sees of its unit of work. */
+export interface Unit extends ChangeRecorder {
+  /**
+   * Says in which mode a field works.
+   *
+   * @throws AppError BAD_INPUT when some fields only validate and others do not
+   */
+  enter(mode: BatchMode): void;
+}
+
+export interface UnitRequest {
+  readonly call: Call;
+  readonly actor: string;
+  readonly operationName: string | null;
+  readonly idempotency: IdempotencyKey | null;
+}
+
+/** What one attempt of the work came to. */
+export interface Attempt<Response> {
+  readonly response: Response;
+  /** Null: it may be committed. Anything else rolls it back; what can be repeated is. */
+  readonly failure: unknown;
+  /** The response as a repeat gets it; called once, and only for a request with a key. */
+  serialize(response: Response): { readonly text: string; readonly isShortened: boolean };
+}
+
+export type Outcome<Response> =
+  | { readonly kind: 'committed'; readonly response: Response; readonly commits: readonly Commit[] }
+  | { readonly kind: 'refused'; readonly response: Response }
+  | { readonly kind: 'replayed'; readonly answer: StoredAnswer };
+
+export type UnitWork<Response> = (
+  datasources: Datasources,
+  unit: Unit,
+) => Promise<Attempt<Response>>;
+
+export interface UnitsOfWork {
+  /**
+   * Runs `work` in one transaction and commits it, or nothing of it. It may run more than once:
+   * after a deadlock, a serialization failure, a connection lost before COMMIT, or a trading state
+   * that changed meanwhile. With a key its effect takes place once, whatever happens.
+   *
+   * @throws AppError UNAVAILABLE (executed UNKNOWN) when not even the database can say whether the
+   * COMMIT took place; IDEMPOTENCY_KEY_REUSED; IDEMPOTENCY_KEY_IN_FLIGHT; DEADLINE_EXCEEDED
+   */
+  run<Response>(request: UnitRequest, work: UnitWork<Response>): Promise<Outcome<Response>>;
+}
+
+const TRADING_STATE_CHANGED = 'TW001';
+const RERUN: ReadonlySet<string | null> = new Set([TRADING_STATE_CHANGED]);
+
+/** Thrown inside to leave the transaction with an outcome of another one. */
+class KeyHeldElsewhere extends Error {}
+
+export function createUnitsOfWork(
+  database: Database,
+  onCommit: (commits: readonly Commit[]) => void,
+): UnitsOfWork {
+  // Repeats that arrive at this node while the first is under way wait here, without a connection.
+  const inFlight = new Map<string, Promise<unknown>>();
+
+  async function attempts<Response>(
+    request: UnitRequest,
+    work: UnitWork<Response>,
+  ): Promise<Outcome<Response>> {
+    const outcome = await withRetry(
+      request.call,
+      async () => {
+        try {
+          return await attempt(database, request, work);
+        } catch (error) {
+          if (error instanceof MissingPartitionError) {
+            await createPartitions(database, request.call, error.months);
+            return attempt(database, request, work);
+          }
+          throw error;
+        }
+      },
+      mayRunAgain,
+    );
+    if (outcome.kind === 'committed' && outcome.commits.length > 0) onCommit(outcome.commits);
+    return outcome;
+  }
+
+  async function runWithKey<Response>(
+    request: UnitRequest,
+    idempotency: IdempotencyKey,
+    work: UnitWork<Response>,
+  ): Promise<Outcome<Response>> {
+    for (let waits = 0; ; waits += 1) {
+      try {
+        return await attempts(request, work);
+      } catch (error) {
+        if (!(error instanceof KeyHeldElsewhere)) throw error;
+      }
+      await waitForKey(request.call, waits);
+      const sql = database.interactive.sql(request.call);
+      const stored = await findStoredAnswer(sql, idempotency);
+      if (stored !== null) return { kind: 'replayed', answer: stored };
+    }
+  }
+
+  return {
+    async run(request, work) {
+      const { idempotency } = request;
+      if (idempotency === null) return attempts(request, work);
+      const name = `${idempotency.subject} ${idempotency.key}`;
+      for (let first = inFlight.get(name); first; first = inFlight.get(name)) {
+        await withinDeadline(request.call, first);
+      }
+      const running = runWithKey(request, idempotency, work);
+      const settled = running.then(ignore, ignore);
+      inFlight.set(name, settled);
+      try {
+        return await running;
+      } finally {
+        inFlight.delete(name);
+      }
+    },
+  };
+}
+
+async function attempt<Response>(
+  database: Database,
+  request: UnitRequest,
+  work: UnitWork<Response>,
+): Promise<Outcome<Response>> {
+  return database.trading.withSession(request.call, async (session) => {
+    await session.command('begin');
+    try {
+      const prepared = await prepare(session, request, work);
+      if (prepared.outcome.kind !== 'committed') {
+        await session.command('rollback');
+        return prepared.outcome;
+      }
+      await commit(database, session, request.call, prepared.transactionId);
+      return prepared.outcome;
+    } catch (error) {
+      // A lost connection has rolled back by itself and takes no further command.
+      if (!session.isLost && !isCommitError(error)) await session.command('rollback');
+      throw error;
+    }
+  });
+}
+
+/** Everything up to the COMMIT. */
+async function prepare<Response>(
+  session: Session,
+  request: UnitRequest,
+  work: UnitWork<Response>,
+): Promise<{ readonly outcome: Outcome<Response>; readonly transactionId: string | null }> {
+  if (request.idempotency !== null) {
+    const { isTaken, stored } = await takeKey(session.sql, request.idempotency);
+    if (stored !== null) {
+      return { outcome: { kind: 'replayed', answer: stored }, transactionId: null };
+    }
+    if (!isTaken) throw new KeyHeldElsewhere('the key is held by another transaction');
+  }
+  const unit = createUnit(request);
+  const { response, failure, serialize } = await work(
+    createDatasources(session.sql, unit.handle),
+    unit.handle,
+  );
+  if (failure !== null) {
+    if (mayRunAgain(failure) || failure instanceof MissingPartitionError) throw failure;
+    return { outcome: { kind: 'refused', response }, transactionId: null };
+  }
+  if (unit.mode() === 'VALIDATE_ONLY') {
+    return { outcome: { kind: 'refused', response }, transactionId: null };
+  }
+  const answer = request.idempotency === null ? null : serialize(response);
+  const { commits, transactionId } = await append(session, request, unit, answer);
+  return { outcome: { kind: 'committed', response, commits }, transactionId };
+}
+
+interface CollectedUnit {
+  readonly handle: Unit;
+  readonly changes: readonly NewChange[];
+  readonly states: ReadonlyMap<string, { expected?: TradingState; next?: TradingState }>;
+  mode(): BatchMode | null;
+}
+
+function createUnit(request: UnitRequest): CollectedUnit {
+  const changes: NewChange[] = [];
+  const states = new Map<string, { expected?: TradingState; next?: TradingState }>();
+  let mode: BatchMode | null = null;
+  return {
+    changes,
+    states,
+    mode: () => mode,
+    handle: {
+      actor: request.actor,
+      at: instantOf(Date.now()),
+      record: (change) => {
+        changes.push(change);
+      },
+      expectTradingState: (accountId, state) => {
+        states.set(accountId, { ...states.get(accountId), expected: state });
+      },
+      setTradingState: (accountId, state) => {
+        states.set(accountId, { ...states.get(accountId), next: state });
+      },
+      enter: (next) => {
+        if (mode !== null && (mode === 'VALIDATE_ONLY') !== (next === 'VALIDATE_ONLY')) {
+          throw new AppError(
+            'BAD_INPUT',
+            'VALIDATE_ONLY must be the mode of every field of an operation, or of none.',
+            { path: ['input', 'mode'] },
+          );
+        }
+        mode = next;
+      },
+    },
+  };
+}
+
+/** The one last statement: it locks the heads, appends the changes and stores the answer. */
+async function append(
+  session: Session,
+  request: UnitRequest,
+  unit: CollectedUnit,
+  answer: { readonly text: string; readonly isShortened: boolean } | null,
+): Promise<{ readonly commits: readonly Commit[]; readonly transactionId: string | null }> {
+  const { changes, states } = unit;
+  if (changes.length === 0 && states.size === 0 && answer === null) {
+    return { commits: [], transactionId: null };
+  }
+  const items = changes.map((change) => ({
+    a: change.accountId,
+    e: change.entity,
+    o: change.operation,
+    i: change.ids,
+    n: change.count ?? change.ids.length,
+    b: change.before ?? null,
+    f: change.after ?? null,
+  }));
+  const { idempotency } = request;
+  const rows = await session.sql<{
+    accountId: string | null;
+    seq: string | null;
+    transactionId: string;
+  }>`
+    /* changes.append */
+    select account_id, seq, transaction_id from append_changes(
+      ${JSON.stringify(items)}::text::json, ${request.actor}, ${request.call.requestId},
+      ${request.operationName}, ${JSON.stringify(Object.fromEntries(states))}::text::json,
+      ${idempotency?.subject ?? null}, ${idempotency?.key ?? null},
+      decode(${idempotency?.requestHash ?? null}, 'hex'), ${answer?.text ?? null},
+      ${answer?.isShortened ?? null}::boolean)`;
+  const commits = rows.flatMap(({ accountId, seq }) =>
+    accountId === null || seq === null ? [] : [{ account: accountId, seq }],
+  );
+  return { commits, transactionId: rows[0]?.transactionId ?? null };
+}
+
+class CommitError extends Error {}
+
+function isCommitError(error: unknown): boolean {
+  return error instanceof CommitError || (error instanceof AppError && error.executed !== 'NO');
+}
+
+/**
+ * Sends COMMIT and returns when the transaction is known to be committed.
+ *
+ * @throws a DatabaseError that may run again when it is known not to be
+ */
+async function commit(
+  database: Database,
+  session: Session,
+  call: Call,
+  transactionId: string | null,
+): Promise<void> {
+  let failure: unknown;
+  try {
+    const tag = await session.command('commit');
+    if (tag === 'COMMIT') return;
+    throw new CommitError(`COMMIT was answered with ${tag}`);
+  } catch (error) {
+    if (!session.isLost) throw error;
+    failure = error;
+  }
+  // Nothing was written, so nothing can be lost.
+  if (transactionId === null) return;
+  const fate = await settleCommit(database, call, transactionId);
+  if (fate === 'committed') return;
+  if (fate === 'aborted') throw new AbortedCommit(failure);
+  throw new AppError(
+    'UNAVAILABLE',
+    'The connection was lost during COMMIT and the database cannot say yet whether it took ' +
+      'place: repeat the request with its idempotency key.',
+    { executed: 'UNKNOWN', retryAfterMs: 1000, cause: failure },
+  );
+}
+
+/** The connection was lost during COMMIT and the transaction is known to have been rolled back. */
+class AbortedCommit extends AppError {
+  constructor(cause: unknown) {
+    super('UNAVAILABLE', 'The connection to the database was lost.', { cause, retryAfterMs: 100 });
+  }
+}
+
+function mayRunAgain(error: unknown): boolean {
+  if (!(error instanceof AppError) || error.executed !== 'NO') return false;
+  if (error instanceof AbortedCommit || error.code === 'SERIALIZATION_FAILURE') return true;
+  if (!(error instanceof DatabaseError)) return false;
+  // A second unit with the same key committed between our look and our insert.
+  if (error.sqlState === '23505' && error.constraint === 'idempotency_keys_pkey') return true;
+  return error.isConnectionLost || RERUN.has(error.sqlState);
+}
+
+async function createPartitions(
+  database: Database,
+  call: Call,
+  months: readonly string[],
+): Promise<void> {
+  const sql = database.interactive.sql(call);
+  await sql`
+    /* predictions.createPartitions */
+    select create_prediction_partitions(month) from unnest(${months}::date[]) as month
+    order by month`;
+}
+
+const KEY_WAIT_FIRST_MS = 5;
+const KEY_WAIT_MAX_MS = 200;
+
+async function waitForKey(call: Call, waits: number): Promise<void> {
+  const waitMs = Math.min(KEY_WAIT_MAX_MS, KEY_WAIT_FIRST_MS * 2 ** waits);
+  if (performance.now() + waitMs >= call.deadlineAt) throw inFlightError();
+  await delay(waitMs, undefined, call.signal ? { signal: call.signal } : {});
+}
+
+async function withinDeadline(call: Call, first: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  const waitMs = Math.max(0, call.deadlineAt - performance.now());
+  const late = delay(waitMs, 'late', { signal: timer.signal }).catch(ignore);
+  const winner = await Promise.race([first, late]);
+  timer.abort();
+  if (winner === 'late') throw inFlightError();
+}
+
+function inFlightError(): AppError {
+  return new AppError(
+    'IDEMPOTENCY_KEY_IN_FLIGHT',
+    'An earlier request with this idempotency key is still under way: repeat it to get its answer.',
+    { executed: 'UNKNOWN', retryAfterMs: 500 },
+  );
+}
+
+function ignore(): void {
+  // The outcome belongs to whoever started it.
+}

@@ -1,0 +1,290 @@
+import { hash as digest } from 'node:crypto';
+import { useEngine } from '@envelop/core';
+import {
+  type ExecutionArgs,
+  type ExecutionResult,
+  execute,
+  type GraphQLSchema,
+  parse,
+  specifiedRules,
+  subscribe,
+  validate,
+} from 'graphql';
+import { createYoga, type GraphQLParams, type Plugin } from 'graphql-yoga';
+import type { Logger } from 'pino';
+import { type Actor, restrict } from './access.ts';
+import type { Context, Services } from './context.ts';
+import { NO_RECORDER } from './datasources/change-recorder.ts';
+import { createDatasources } from './datasources/datasources.ts';
+import type { IdempotencyKey } from './datasources/idempotency.ts';
+import type { Call } from './datasources/lane.ts';
+import { MissingPartitionError } from './datasources/prediction.ts';
+import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
+import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
+import { AppError } from './errors.ts';
+import { limitRule, TOKENS_MAX } from './limits.ts';
+
+export const BODY_BYTES_MAX = 4 * 1024 * 1024;
+export const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,200}$/;
+
+/** What the transport knows of an operation before GraphQL does. */
+export interface Operation {
+  readonly requestId: string;
+  readonly actor: Actor;
+  readonly deadlineMs: number;
+  /** From the header; the request's extensions come second. */
+  readonly idempotencyKey: string | null;
+  /** Aborted when the client has gone; a mutation goes on all the same. */
+  readonly signal?: AbortSignal;
+}
+
+export interface OperationParams {
+  readonly query?: string;
+  readonly operationName?: string | null;
+  readonly variables?: unknown;
+  readonly extensions?: Readonly<Record<string, unknown>> | null;
+}
+
+/** What yoga and graphql-ws hand through: the operation and, once read, its parameters. */
+export interface OperationContext {
+  readonly operation: Operation;
+  /** What the transport has read; yoga does not read a body again. */
+  readonly given?: OperationParams;
+  readonly params?: OperationParams;
+}
+
+export interface ExecutionOptions {
+  readonly schema: GraphQLSchema;
+  readonly services: Services;
+  readonly units: UnitsOfWork;
+  readonly log: Logger;
+}
+
+/** GraphQL over any transport: parse, limits, execution, units of work and the one error edge. */
+export function createExecution({ schema, services, units, log }: ExecutionOptions) {
+  const givenParams: Plugin<OperationContext> = {
+    onRequestParse: ({ serverContext, setRequestParser }) => {
+      const { given } = serverContext as unknown as OperationContext;
+      if (given !== undefined) setRequestParser(() => given as GraphQLParams);
+    },
+  };
+  const unitOfWork: Plugin<OperationContext> = {
+    onExecute: ({ args, setExecuteFn }) => {
+      if (rootOf(args) !== 'mutation') return;
+      setExecuteFn((executionArgs: ExecutionArgs) => runMutation(executionArgs, units, log));
+    },
+  };
+  // Every result passes here, whatever the transport: nothing leaves unmasked.
+  const errorEdge: Plugin<OperationContext> = {
+    onExecute: ({ args }) => ({
+      onExecuteDone: ({ result, setResult }) => {
+        const { requestId } = args.contextValue.operation;
+        if (isResult(result)) setResult(toPublicResult(result, requestId, log));
+      },
+    }),
+    onSubscribe: ({ args }) => {
+      const { requestId } = args.contextValue.operation;
+      return {
+        onSubscribeResult: ({ result, setResult }) => {
+          if (isResult(result)) setResult(toPublicResult(result, requestId, log));
+          return {
+            onNext: ({ result: next, setResult: setNext }) => {
+              setNext(toPublicResult(next, requestId, log));
+            },
+          };
+        },
+        onSubscribeError: ({ error, setError }) => setError(toPublicError(error, requestId, log)),
+      };
+    },
+    // Parse and validation errors, which come before the execution.
+    onExecutionResult: ({ result, setResult, context }) => {
+      const { requestId } = (context as unknown as OperationContext).operation;
+      if (isResult(result)) setResult(toPublicResult(result, requestId, log));
+    },
+  };
+  return createYoga<OperationContext>({
+    schema,
+    graphqlEndpoint: '/graphql',
+    graphiql: false,
+    landingPage: false,
+    cors: false,
+    multipart: false,
+    batching: false,
+    maskedErrors: false,
+    logging: false,
+    // The transport reads and bounds bodies: here each would pass through two more streams.
+    maxRequestBodySize: false,
+    context: (initial) => createContext(initial, services),
+    plugins: [
+      useEngine({
+        parse: (source: string) => parse(source, { maxTokens: TOKENS_MAX }),
+        validate: (target: GraphQLSchema, document: Parameters<typeof validate>[1]) =>
+          validate(target, document, [...specifiedRules, limitRule], { maxErrors: 10 }),
+        execute,
+        subscribe,
+      }),
+      givenParams,
+      unitOfWork,
+      errorEdge,
+    ],
+  });
+}
+
+function createContext(initial: OperationContext, services: Services): Context & OperationContext {
+  const { operation, params } = initial;
+  const { requestId, actor, deadlineMs, signal } = operation;
+  const operationName = params?.operationName ?? null;
+  const startedAt = performance.now();
+  const call: Call = {
+    requestId,
+    operationName,
+    deadlineAt: startedAt + deadlineMs,
+    ...(signal === undefined ? {} : { signal }),
+  };
+  const datasources = createDatasources(services.database.interactive.sql(call), NO_RECORDER);
+  return {
+    operation,
+    params,
+    requestId,
+    operationName,
+    actor,
+    call,
+    datasources: restrict(datasources, actor),
+    unit: null,
+    services,
+  };
+}
+
+async function runMutation(
+  args: ExecutionArgs,
+  units: UnitsOfWork,
+  log: Logger,
+): Promise<ExecutionResult> {
+  // Made by createContext.
+  const context = args.contextValue as Context & OperationContext;
+  const { actor, requestId, operation } = context;
+  try {
+    // A client that has gone may have sent what it cannot see the end of: it is carried out.
+    const { signal: _signal, ...call } = context.call;
+    const request: UnitRequest = {
+      call,
+      actor: actor.name,
+      operationName: args.operationName ?? nameOf(args),
+      idempotency: idempotencyOf(operation, context.params, actor),
+    };
+    const outcome = await units.run(request, async (datasources, unit) => {
+      const contextValue = { ...context, call, datasources: restrict(datasources, actor), unit };
+      const result = await execute({ ...args, contextValue });
+      if (!isResult(result)) throw new Error('a mutation gave more than one result');
+      return { response: result, failure: failureOf(result), serialize };
+    });
+    switch (outcome.kind) {
+      case 'committed':
+        return { ...outcome.response, extensions: { commit: outcome.commits } };
+      case 'refused':
+        return outcome.response.errors === undefined
+          ? { ...outcome.response, extensions: { commit: [] } }
+          : { ...outcome.response, data: null };
+      case 'replayed':
+        return {
+          data: JSON.parse(outcome.answer.response),
+          extensions: {
+            commit: outcome.answer.commits,
+            replayed: true,
+            ...(outcome.answer.isShortened ? { shortened: true } : {}),
+          },
+        };
+    }
+  } catch (error) {
+    return { data: null, errors: [toPublicError(error, requestId, log)] };
+  }
+}
+
+/** Why this answer may not be committed; what makes the unit run again comes first. */
+function failureOf(result: ExecutionResult): unknown {
+  const sources = (result.errors ?? []).map((error) => sourceOf(error) ?? error);
+  const repeatable = sources.find(
+    (source) =>
+      source instanceof MissingPartitionError || (source instanceof AppError && source.isRetryable),
+  );
+  return repeatable ?? sources[0] ?? null;
+}
+
+function serialize(result: ExecutionResult): { text: string; isShortened: boolean } {
+  const text = JSON.stringify(result.data);
+  if (Buffer.byteLength(text) <= RESPONSE_STORED_BYTES_MAX) return { text, isShortened: false };
+  return { text: JSON.stringify(shorten(result.data)), isShortened: true };
+}
+
+const KEPT: ReadonlySet<string> = new Set(['index', 'status', 'id', 'results', 'counts']);
+
+/** Only statuses and ids of an answer that is too long to be kept. */
+function shorten(value: unknown, isRoot = true): unknown {
+  if (Array.isArray(value)) return value.map((item) => shorten(item, false));
+  if (typeof value !== 'object' || value === null) return value;
+  const kept = Object.entries(value).flatMap(([name, item]): [string, unknown][] => {
+    if (isRoot || name === 'results') return [[name, shorten(item, false)]];
+    if (name === 'counts') return [[name, item]];
+    if (typeof item === 'object' && item !== null && 'id' in item) return [[name, { id: item.id }]];
+    return KEPT.has(name) ? [[name, item]] : [];
+  });
+  return Object.fromEntries(kept);
+}
+
+/** @throws AppError BAD_INPUT for a key that is no printable text of up to 200 characters */
+function idempotencyOf(
+  operation: Operation,
+  params: OperationParams | undefined,
+  actor: Actor,
+): IdempotencyKey | null {
+  const given = operation.idempotencyKey ?? params?.extensions?.idempotencyKey ?? null;
+  if (given === null) return null;
+  if (typeof given !== 'string' || !IDEMPOTENCY_KEY.test(given)) {
+    throw new AppError('BAD_INPUT', 'An idempotency key has 1 to 200 printable characters.', {
+      path: ['extensions', 'idempotencyKey'],
+    });
+  }
+  const request = canonical([
+    params?.query,
+    params?.operationName ?? null,
+    params?.variables ?? {},
+  ]);
+  return { subject: actor.name, key: given, requestHash: digest('sha256', request, 'hex') };
+}
+
+/** JSON with the keys of objects in order, so that equal requests have equal texts. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
+  );
+}
+
+function rootOf(args: ExecutionArgs): string | null {
+  return definitionOf(args)?.operation ?? null;
+}
+
+/** The operation's own name, else its fields: what the log shows an operator. */
+function nameOf(args: ExecutionArgs): string | null {
+  const definition = definitionOf(args);
+  if (definition === null) return null;
+  if (definition.name !== undefined) return definition.name.value;
+  const fields = definition.selectionSet.selections.flatMap((selection) =>
+    selection.kind === 'Field' ? [selection.name.value] : [],
+  );
+  return fields.join(' ').slice(0, 200);
+}
+
+function definitionOf({ document, operationName }: ExecutionArgs) {
+  for (const definition of document.definitions) {
+    if (definition.kind !== 'OperationDefinition') continue;
+    if (!operationName || definition.name?.value === operationName) return definition;
+  }
+  return null;
+}
+
+function isResult(result: unknown): result is ExecutionResult {
+  return typeof result === 'object' && result !== null && !(Symbol.asyncIterator in result);
+}

@@ -1,0 +1,133 @@
+/** The example operations: GraphiQL opens with them, and the tests run each. */
+export interface ExampleTab {
+  readonly name: string;
+  readonly query: string;
+  readonly variables: Readonly<Record<string, unknown>> | null;
+}
+
+export const EXAMPLE_TABS: readonly ExampleTab[] = [
+  {
+    name: 'Welcome',
+    variables: null,
+    query: `# Put your key into the Headers tab below: {"authorization": "Bearer tw_…"}
+# The first key of this installation is in .tradewind/admin-key
+query Welcome {
+  viewer { actor role permissions accounts { id name tradingState headSeq } }
+}
+`,
+  },
+  {
+    name: 'OpenPositions',
+    variables: null,
+    query: `# Open positions with what they are worth at the newest mark.
+query OpenPositions {
+  positions(account: "main", where: { status: [OPEN] }, first: 20) {
+    totalCount
+    nodes {
+      id symbol side quantity entryPrice markPrice unrealizedPnl
+      stopLossPrice takeProfitPrice strategy openedAt version
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+`,
+  },
+  {
+    name: 'WatchPositions',
+    variables: null,
+    query: `# Runs until it is stopped: first what is open, then each committed change.
+subscription WatchPositions {
+  positionChanges(account: "main", where: { status: [OPEN] }, snapshot: true) {
+    kind cursor seq previousSeq at operation actor
+    position { id symbol side status quantity entryPrice unrealizedPnl version }
+  }
+}
+`,
+  },
+  {
+    name: 'OpenOne',
+    variables: {
+      input: {
+        account: 'main',
+        items: [
+          {
+            exchange: 'bybit',
+            symbol: 'BTCUSDT',
+            side: 'LONG',
+            quantity: '0.25',
+            entryPrice: '64000.5',
+            stopLossPrice: '62500',
+            takeProfitPrice: '68000',
+            strategy: 'example',
+          },
+        ],
+      },
+    },
+    query: `# One unit of work: every item is stored, or the answer says which was refused.
+mutation OpenOne($input: OpenPositionsInput!) {
+  openPositions(input: $input) {
+    counts { created conflict rejected }
+    results { index status position { id symbol side quantity version } error { code message path } }
+  }
+}
+`,
+  },
+  {
+    name: 'CloseOne',
+    variables: {
+      input: {
+        account: 'main',
+        items: [
+          {
+            exchange: 'bybit',
+            symbol: 'BTCUSDT',
+            side: 'LONG',
+            price: '65000',
+            fees: '8.9375',
+            reason: 'example',
+          },
+        ],
+      },
+    },
+    query: `mutation CloseOne($input: ClosePositionsInput!) {
+  closePositions(input: $input) {
+    results { status position { id status realizedPnl fees closedAt } error { code message } }
+  }
+}
+`,
+  },
+  {
+    name: 'Predictions',
+    variables: { symbols: ['BTCUSDT', 'ETHUSDT', 'SOLUSDT'] },
+    query: `# What the models say now, with every horizon.
+query Predictions($symbols: [String!]!) {
+  latestPredictions(account: "main", symbols: $symbols) {
+    symbol modelVersion predictedAt signal signalConfidence
+    horizons { horizonMinutes direction confidence predictedReturn outcome { correct actualReturn } }
+  }
+}
+`,
+  },
+  {
+    name: 'Candles',
+    variables: null,
+    query: `query Candles {
+  candles(exchange: "bybit", symbol: "BTCUSDT", interval: "15m", last: 20) {
+    openTime open high low close volume
+  }
+}
+`,
+  },
+  {
+    name: 'AuditTrail',
+    variables: null,
+    query: `# Who changed what: the newest facts of the log are at its end.
+query AuditTrail {
+  changes(account: "main", where: { entities: ["position"] }, first: 20) {
+    nodes { seq at entity operation ids actor requestId operationName before after hash }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+`,
+  },
+];

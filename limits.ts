@@ -1,0 +1,61 @@
+import { type ASTVisitor, GraphQLError, type ValidationContext } from 'graphql';
+
+export const TOKENS_MAX = 50_000;
+export const DEPTH_MAX = 16;
+export const ROOT_FIELDS_MAX = 32;
+export const FIELDS_MAX = 1000;
+/** Introspection is deeper than any question about trading. */
+const INTROSPECTION_DEPTH_MAX = 24;
+
+/**
+ * Refuses documents whose cost is in their shape: depth, root fields and fields in all, with
+ * fragments counted wherever they are spread and aliases counted like any field.
+ */
+export function limitRule(context: ValidationContext): ASTVisitor {
+  return {
+    OperationDefinition: (operation) => {
+      const spreading = new Set<string>();
+      let fields = 0;
+      let deepest = 0;
+
+      function walk(selections: typeof operation.selectionSet.selections, depth: number): void {
+        deepest = Math.max(deepest, depth);
+        for (const selection of selections) {
+          // The bound also ends the walk: fragments that spread each other grow exponentially.
+          if (fields > FIELDS_MAX || deepest > INTROSPECTION_DEPTH_MAX) return;
+          if (selection.kind === 'Field') {
+            fields += 1;
+            if (selection.selectionSet) walk(selection.selectionSet.selections, depth + 1);
+          } else if (selection.kind === 'InlineFragment') {
+            fields += 1;
+            walk(selection.selectionSet.selections, depth);
+          } else {
+            const fragment = context.getFragment(selection.name.value);
+            if (!fragment || spreading.has(selection.name.value)) continue;
+            fields += 1;
+            spreading.add(selection.name.value);
+            walk(fragment.selectionSet.selections, depth);
+            spreading.delete(selection.name.value);
+          }
+        }
+      }
+
+      const { selections } = operation.selectionSet;
+      walk(selections, 1);
+      const isIntrospection = selections.every(
+        (selection) => selection.kind === 'Field' && selection.name.value.startsWith('__'),
+      );
+      const depthMax = isIntrospection ? INTROSPECTION_DEPTH_MAX : DEPTH_MAX;
+      if (deepest > depthMax) report(`The document is deeper than ${depthMax} levels.`);
+      if (fields > FIELDS_MAX) report(`The document has more than ${FIELDS_MAX} fields.`);
+      if (selections.length > ROOT_FIELDS_MAX) {
+        report(`The document has more than ${ROOT_FIELDS_MAX} root fields.`);
+      }
+
+      function report(message: string): void {
+        const extensions = { code: 'QUERY_TOO_EXPENSIVE' };
+        context.reportError(new GraphQLError(message, { nodes: operation, extensions }));
+      }
+    },
+  };
+}

@@ -1,0 +1,239 @@
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type Logger, pino } from 'pino';
+import { type Authentication, createAuthentication } from './authentication.ts';
+import { adminKeyFile, type Config } from './config.ts';
+import type { Services } from './context.ts';
+import { issueApiKey } from './datasources/api-key.ts';
+import { NO_RECORDER } from './datasources/change-recorder.ts';
+import { checkConnections, createDatabase, type Database } from './datasources/database.ts';
+import { createDatasources } from './datasources/datasources.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './datasources/embedded-postgres.ts';
+import { adoptHistory } from './datasources/history.ts';
+import { instantOf } from './datasources/instant.ts';
+import type { Call } from './datasources/lane.ts';
+import type { PostgresTarget } from './datasources/postgres.ts';
+import { createUnitsOfWork, type UnitsOfWork } from './datasources/unit-of-work.ts';
+import { FatalError } from './errors.ts';
+import { createExecution } from './execution.ts';
+import { migrate } from './migrations/migrate.ts';
+import { createSchema } from './schema/schema.ts';
+import { type RunningServer, startServer } from './server.ts';
+import { createChangeFeed } from './subscriptions/change-feed.ts';
+
+/** The database of this configuration, embedded where none is configured. */
+export interface OpenedDatabase {
+  readonly target: PostgresTarget;
+  readonly embedded: EmbeddedPostgres | null;
+  close(): Promise<void>;
+}
+
+export interface Tradewind {
+  readonly url: string;
+  readonly config: Config;
+  readonly embedded: EmbeddedPostgres | null;
+  readonly appliedMigrations: readonly string[];
+  readonly adminKey: AdminKey;
+  readonly database: Database;
+  /** Drains, then stops everything; after `shutdownMs` it stops waiting. Safe to call twice. */
+  stop(): Promise<void>;
+  /** Resolves with a sentence when something the server cannot live without is gone. */
+  readonly failed: Promise<string>;
+}
+
+/** The first key of an installation: its file, and its text where this user may read it. */
+export interface AdminKey {
+  readonly file: string;
+  readonly token: string | null;
+  readonly isNew: boolean;
+}
+
+/** Opens the configured database, or starts the embedded one. @throws FatalError */
+export async function openDatabase(config: Config): Promise<OpenedDatabase> {
+  const { isPrepareOn, isTlsOn } = config;
+  if (config.databaseUrl !== null) {
+    const target = { url: config.databaseUrl, isPrepareOn, isTlsOn };
+    return { target, embedded: null, close: async () => {} };
+  }
+  const embedded = await startEmbeddedPostgres({ home: config.home });
+  const target = { ...embedded.connection, isPrepareOn, isTlsOn };
+  return { target, embedded, close: () => embedded.stop() };
+}
+
+/**
+ * The whole server: database, migrations, first key, change feed, HTTP and WebSocket.
+ *
+ * @throws FatalError in one sentence when it cannot start; nothing is left running then
+ */
+export async function startTradewind(config: Config, log: Logger): Promise<Tradewind> {
+  const undo: (() => Promise<void> | void)[] = [];
+  try {
+    const opened = await openDatabase(config);
+    undo.push(() => opened.close());
+    const appliedMigrations = await migrate(opened.target);
+    const database = createDatabase({ target: opened.target, slots: config.slots, log });
+    undo.push(() => database.close());
+    await checkConnections(database, config.slots);
+    await adoptHistory(database.trading.sql(backgroundCall('start.adoptHistory')));
+
+    const feed = createChangeFeed({ database, log });
+    undo.push(() => feed.close());
+    const units = createUnitsOfWork(database, (commits) => {
+      for (const { account, seq } of commits) feed.wake(account, seq);
+    });
+    const adminKey = await ensureAdminKey(config, units);
+    const authentication = createAuthentication(
+      () => listKeys(database),
+      (error) => log.warn({ err: error }, 'the keys could not be read again'),
+    );
+    undo.push(() => authentication.close());
+    await authentication.refresh();
+
+    const { heartbeatMs } = config;
+    const isCurrent: Authentication['isCurrent'] = (actor) => authentication.isCurrent(actor);
+    const services: Services = { database, feed, heartbeatMs, isCurrent };
+    const execution = createExecution({ schema: createSchema(), services, units, log });
+    const server = await startServer({
+      ...config,
+      execution,
+      authentication,
+      log,
+      isReady: () => isReady(database),
+    });
+    return running({ config, log, opened, appliedMigrations, adminKey, database, server, undo });
+  } catch (error) {
+    await undoAll(undo);
+    throw error;
+  }
+}
+
+function running(parts: {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly opened: OpenedDatabase;
+  readonly appliedMigrations: readonly string[];
+  readonly adminKey: AdminKey;
+  readonly database: Database;
+  readonly server: RunningServer;
+  readonly undo: (() => Promise<void> | void)[];
+}): Tradewind {
+  const { config, log, opened, server, undo } = parts;
+  let stopped: Promise<void> | null = null;
+
+  async function stop(): Promise<void> {
+    const late = setTimeout(() => {
+      log.warn(`Not everything ended within ${config.shutdownMs} ms: cutting it.`);
+      server.destroy();
+    }, config.shutdownMs);
+    await server.drain();
+    clearTimeout(late);
+    await undoAll(undo);
+  }
+
+  return {
+    url: server.url,
+    config,
+    embedded: opened.embedded,
+    appliedMigrations: parts.appliedMigrations,
+    adminKey: parts.adminKey,
+    database: parts.database,
+    stop: () => {
+      stopped ??= stop();
+      return stopped;
+    },
+    failed:
+      opened.embedded === null
+        ? new Promise(() => {})
+        : opened.embedded.exited.then(() => 'The embedded PostgreSQL has ended unexpectedly.'),
+  };
+}
+
+/** In the reverse order of their start. */
+async function undoAll(undo: (() => Promise<void> | void)[]): Promise<void> {
+  for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
+}
+
+const READY_MS = 1000;
+const BACKGROUND_MS = 10_000;
+
+/** For what no client asked for. */
+export function backgroundCall(operationName: string, timeMs = BACKGROUND_MS): Call {
+  return { requestId: operationName, operationName, deadlineAt: performance.now() + timeMs };
+}
+
+async function isReady(database: Database): Promise<boolean> {
+  try {
+    await database.interactive.sql(backgroundCall('readyz', READY_MS))`
+      /* server.ping */
+      select 1`;
+    return true;
+  } catch {
+    // Not being able to ask is the answer.
+    return false;
+  }
+}
+
+async function listKeys(database: Database) {
+  const sql = database.interactive.sql(backgroundCall('authentication.refresh'));
+  return createDatasources(sql, NO_RECORDER).apiKeys.list();
+}
+
+/** Makes the first ADMIN key of a database that has none, in a file that only this user reads. */
+async function ensureAdminKey(config: Config, units: UnitsOfWork): Promise<AdminKey> {
+  const file = adminKeyFile(config);
+  const issued = issueApiKey(
+    { name: 'first key', role: 'ADMIN', accounts: [], expiresAt: null },
+    instantOf(Date.now()),
+  );
+  const request = {
+    call: backgroundCall('start.firstKey'),
+    actor: 'system',
+    operationName: 'firstKey',
+    idempotency: null,
+  };
+  const outcome = await units.run(request, async ({ apiKeys }) => {
+    const isFirst = await apiKeys.lockWhileEmpty();
+    if (isFirst) {
+      await apiKeys.insert(issued.key);
+      // Before the commit: a key that nobody has would lock everybody out.
+      await writeSecret(file, issued.token);
+    }
+    return { response: isFirst, failure: null, serialize: unused };
+  });
+  if (outcome.kind !== 'replayed' && outcome.response) {
+    return { file, token: issued.token, isNew: true };
+  }
+  return { file, token: await readSecret(file), isNew: false };
+}
+
+function unused(): never {
+  throw new Error('a unit without a key stores no answer');
+}
+
+async function writeSecret(file: string, secret: string): Promise<void> {
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await writeFile(file, `${secret}\n`, { mode: 0o600 });
+    // A file that was there keeps its mode when it is written to.
+    await chmod(file, 0o600);
+  } catch (error) {
+    throw new FatalError(`The first key cannot be kept in ${file}: ${(error as Error).message}`);
+  }
+}
+
+async function readSecret(file: string): Promise<string | null> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch {
+    // It was moved away, or belongs to another installation: `tradewind keys create` makes one.
+    return null;
+  }
+}
+
+/** The log of a process: JSON lines on stderr; secrets are taken out by key. */
+export function createLog(config: Config): Logger {
+  return pino(
+    { level: config.logLevel, redact: ['*.authorization', '*.token', '*.password', '*.secret'] },
+    pino.destination({ fd: 2, sync: false }),
+  );
+}

@@ -1,0 +1,79 @@
+import type { Context } from '../context.ts';
+import type { Account } from '../datasources/account.ts';
+import { decodeId, type GlobalId, quote } from '../datasources/id.ts';
+import type { Position } from '../datasources/position.ts';
+import type { Prediction } from '../datasources/prediction.ts';
+import { AppError } from '../errors.ts';
+import { assertMay } from '../access.ts';
+
+export const NODES_MAX = 500;
+
+export type NodeRecord =
+  | { readonly kind: 'account'; readonly record: Account }
+  | { readonly kind: 'position'; readonly record: Position }
+  | { readonly kind: 'prediction'; readonly record: Prediction };
+
+/**
+ * What these ids name, in their order; null where there is nothing. One statement per kind and
+ * account, however many ids.
+ *
+ * @throws AppError BAD_INPUT for a malformed id or over 500 of them; FORBIDDEN
+ */
+export async function nodes(
+  context: Context,
+  ids: readonly string[],
+  name = 'ids',
+): Promise<readonly (NodeRecord | null)[]> {
+  if (ids.length > NODES_MAX) {
+    throw new AppError('BAD_INPUT', `At most ${NODES_MAX} ids are allowed.`, { path: [name] });
+  }
+  const wanted = ids.map((id, index) => {
+    const decoded = decodeId(id);
+    if (decoded !== null) return decoded;
+    throw new AppError('BAD_INPUT', `${quote(id)} is not an id.`, {
+      path: name === 'ids' ? [name, String(index)] : [name],
+    });
+  });
+  const groups = Map.groupBy(wanted, ({ kind, accountId }) =>
+    kind === 'account' ? kind : `${kind}.${accountId}`,
+  );
+  const found = new Map<GlobalId, NodeRecord>();
+  for (const group of groups.values()) await readGroup(context, group, found);
+  return wanted.map((id) => found.get(id) ?? null);
+}
+
+async function readGroup(
+  context: Context,
+  group: readonly GlobalId[],
+  found: Map<GlobalId, NodeRecord>,
+): Promise<void> {
+  const [first] = group;
+  if (first === undefined) return;
+  const ids = group.map((one) => one.id);
+  const { accounts, positions, predictions } = context.datasources;
+  switch (first.kind) {
+    case 'account': {
+      for (const id of ids) assertMay(context.actor, 'accounts:read', id);
+      const rows = await accounts.findByIds(ids);
+      return put(rows, (record) => ({ kind: 'account', record }));
+    }
+    case 'position': {
+      const rows = await positions.findByIds(first.accountId, ids);
+      return put(rows, (record) => ({ kind: 'position', record }));
+    }
+    case 'prediction': {
+      const rows = await predictions.findByIds(first.accountId, ids);
+      return put(rows, (record) => ({ kind: 'prediction', record }));
+    }
+    default:
+      // The other kinds have no rows yet.
+      return;
+  }
+
+  function put<Row>(rows: readonly (Row | null)[], wrap: (row: Row) => NodeRecord): void {
+    for (const [place, row] of rows.entries()) {
+      const id = group[place];
+      if (id !== undefined && row !== null) found.set(id, wrap(row));
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { builder } from './builder.ts';
+
+export const OrderSide = builder.enumType('OrderSide', { values: ['BUY', 'SELL'] as const });
+export const PositionSide = builder.enumType('PositionSide', {
+  values: ['LONG', 'SHORT'] as const,
+});
+export const PositionStatus = builder.enumType('PositionStatus', {
+  values: {
+    OPEN: { description: 'Some quantity is open.' },
+    CLOSED: { description: 'Nothing is open any more.' },
+    LIQUIDATED: { description: 'Closed by the exchange.' },
+  } as const,
+});
+export const StopKind = builder.enumType('StopKind', {
+  values: ['STOP_LOSS', 'TAKE_PROFIT'] as const,
+});
+export const Direction = builder.enumType('Direction', {
+  values: ['LONG', 'SHORT', 'NEUTRAL'] as const,
+});
+export const SortDirection = builder.enumType('SortDirection', {
+  values: ['ASC', 'DESC'] as const,
+});
+export const TradingState = builder.enumType('TradingState', {
+  description: 'What new risk an account may take.',
+  values: {
+    ACTIVE: { description: 'Everything is allowed.' },
+    REDUCING: { description: 'Only what reduces positions.' },
+    HALTED: { description: 'No orders and no new positions. Fills are booked all the same.' },
+  } as const,
+});
+export const Role = builder.enumType('Role', {
+  values: ['VIEWER', 'ANALYST', 'BOT', 'OPERATOR', 'ADMIN'] as const,
+});
+export const ChangeOperation = builder.enumType('ChangeOperation', {
+  values: {
+    INSERT: {},
+    UPDATE: {},
+    DELETE: {},
+    MARK: { description: 'New prices; the rows themselves are as they were.' },
+    DENIED: { description: 'Refused attempts, summed.' },
+  } as const,
+});
+export const EventKind = builder.enumType('EventKind', {
+  values: {
+    SNAPSHOT: { description: 'A row as it is when the stream begins.' },
+    CAUGHT_UP: { description: 'Everything up to this seq was sent; what follows is live.' },
+    CHANGE: { description: 'A committed change.' },
+    LEFT: { description: 'The row matched before this change and no longer does.' },
+    HEARTBEAT: { description: 'Nothing happened; seq is the head of the log.' },
+    RESET: { description: 'The changes after the cursor are gone: read the state anew.' },
+  } as const,
+});
+export const BatchMode = builder.enumType('BatchMode', {
+  values: {
+    ATOMIC: { description: 'One refused item refuses the operation: BATCH_REJECTED.' },
+    PER_ITEM: { description: 'What can be stored is; the results say which.' },
+    VALIDATE_ONLY: {
+      description:
+        'The same answers, nothing stored, no key kept. It must be the mode of every field.',
+    },
+  } as const,
+});
+export const ItemStatus = builder.enumType('ItemStatus', {
+  values: {
+    CREATED: {},
+    UPDATED: {},
+    UNCHANGED: { description: 'The row was like this already.' },
+    REPLAYED: { description: 'The same item was stored before.' },
+    CONFLICT: { description: 'The row is in another state or version; it comes along.' },
+    NOT_FOUND: {},
+    REJECTED: { description: 'The item itself is at fault.' },
+    NOT_ATTEMPTED: { description: 'Another item refused the batch.' },
+  } as const,
+});

@@ -1,0 +1,62 @@
+import { clearAllDataLoaders } from '@pothos/plugin-dataloader';
+import { type PositionEvent as EventRecord, positionChanges } from '../subscriptions/position.ts';
+import { builder } from './builder.ts';
+import { ChangeOperation, EventKind } from './enums.ts';
+import { Position, PositionWhere } from './position.ts';
+
+const PositionEvent = builder.objectRef<EventRecord>('PositionEvent').implement({
+  description: 'One step of a stream of positions.',
+  fields: (t) => ({
+    kind: t.expose('kind', { type: EventKind }),
+    cursor: t.exposeString('cursor', { description: 'Pass the last one as `after` to resume.' }),
+    seq: t.expose('seq', { type: 'BigInt' }),
+    previousSeq: t.expose('previousSeq', {
+      type: 'BigInt',
+      nullable: true,
+      description:
+        'The seq of the change before this one that concerns this subscription (0: none). Nothing ' +
+        'was missed as long as it is not greater than the seq last received.',
+    }),
+    at: t.expose('at', { type: 'DateTime' }),
+    operation: t.expose('operation', { type: ChangeOperation, nullable: true }),
+    position: t.field({
+      type: Position,
+      nullable: true,
+      description: 'The row after the change.',
+      resolve: ({ position }) => position,
+    }),
+    before: t.expose('before', { type: 'JSON', nullable: true }),
+    fromSeq: t.expose('fromSeq', {
+      type: 'BigInt',
+      nullable: true,
+      description: 'The first seq of a conflated event.',
+    }),
+    actor: t.exposeString('actor', { nullable: true }),
+  }),
+});
+
+builder.subscriptionField('positionChanges', (t) =>
+  t.field({
+    description:
+      'Committed changes of positions in commit order. An event is sent when the row before or ' +
+      'after it matches `where`. With `snapshot` the matching rows come first.',
+    type: PositionEvent,
+    args: {
+      account: t.arg.id(),
+      where: t.arg({ type: PositionWhere }),
+      after: t.arg.string({ description: 'The cursor of the last event received.' }),
+      snapshot: t.arg.boolean({ defaultValue: false }),
+      marks: t.arg.boolean({ defaultValue: true, description: 'Also events of new marks.' }),
+      minIntervalMs: t.arg.int({
+        defaultValue: 0,
+        description: 'Conflates to the newest event of each position, for screens.',
+      }),
+    },
+    subscribe: (_root, args, context) => positionChanges(context, args),
+    resolve: (event, _args, context) => {
+      // Loaders live as long as the subscription: kept, they would answer with old relations.
+      clearAllDataLoaders(context);
+      return event;
+    },
+  }),
+);

@@ -1,0 +1,185 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { type ExecutionArgs, GraphQLError, getOperationAST } from 'graphql';
+import type { ServerOptions as ProtocolOptions } from 'graphql-ws';
+import { type Extra, useServer } from 'graphql-ws/use/ws';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Actor } from './access.ts';
+import { toPublicError } from './edge.ts';
+import { AppError } from './errors.ts';
+import type { OperationParams } from './execution.ts';
+import type { ServerOptions } from './server.ts';
+
+export const FRAME_BYTES_MAX = 64 * 1024;
+export const OPERATIONS_PER_SOCKET_MAX = 100;
+const INIT_TIMEOUT_MS = 5000;
+const PING_MS = 12_000;
+const ACTOR_CHECK_MS = 5000;
+const CLOSE_WAIT_MS = 2000;
+
+/** Close codes that the stock client takes as final (4401) or as a reason to connect again. */
+const CLOSE = { restart: 1012, unauthorized: 4401, forbidden: 4403 } as const;
+
+type Protocol = ProtocolOptions<Record<string, unknown>, Extra>;
+
+/** What `prepare` hands to `execute` and `subscribe`: an operation with its own engine. */
+interface PreparedArgs extends ExecutionArgs {
+  readonly execute: Protocol['execute'] & {};
+  readonly subscribe: Protocol['subscribe'] & {};
+}
+
+export interface SocketServer {
+  upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
+  /** Closes every socket with 1012 and waits until they are gone, or cuts those that stay. */
+  close(): Promise<void>;
+  terminate(): void;
+}
+
+/** GraphQL over WebSocket (graphql-transport-ws) on the server's port. */
+export function createSocketServer(options: ServerOptions): SocketServer {
+  const { authentication } = options;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: FRAME_BYTES_MAX,
+    handleProtocols: (protocols) =>
+      protocols.has('graphql-transport-ws') ? 'graphql-transport-ws' : false,
+  });
+  const actors = new Map<WebSocket, Actor>();
+  const disposable = useServer<Record<string, unknown>>(
+    protocolOf(options, actors),
+    sockets,
+    PING_MS,
+  );
+
+  // A revoked or expired key ends its streams: checked per socket, not per event.
+  const timer = setInterval(() => {
+    for (const [socket, actor] of actors) {
+      if (!authentication.isCurrent(actor)) socket.close(CLOSE.forbidden, 'The key has ended.');
+    }
+  }, ACTOR_CHECK_MS);
+  timer.unref();
+
+  function terminate(): void {
+    for (const socket of sockets.clients) socket.terminate();
+  }
+
+  return {
+    upgrade(request, socket, head) {
+      const status = refusal(request);
+      if (status !== null) {
+        socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+        return;
+      }
+      sockets.handleUpgrade(request, socket, head, (accepted) => {
+        sockets.emit('connection', accepted, request);
+      });
+    },
+    async close() {
+      clearInterval(timer);
+      const gone = [...sockets.clients].map(
+        (socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())),
+      );
+      for (const socket of sockets.clients) socket.close(CLOSE.restart, 'The server restarts.');
+      const cut = setTimeout(terminate, CLOSE_WAIT_MS);
+      await Promise.all(gone);
+      clearTimeout(cut);
+      await disposable.dispose();
+    },
+    terminate,
+  };
+}
+
+function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Protocol {
+  return {
+    connectionInitWaitTimeout: INIT_TIMEOUT_MS,
+    onConnect: ({ connectionParams, extra }) => {
+      try {
+        const actor = options.authentication.authenticate(authorizationOf(connectionParams));
+        actors.set(extra.socket, actor);
+        return true;
+      } catch (error) {
+        const reason = error instanceof AppError ? error.message : 'Unauthorized';
+        extra.socket.close(CLOSE.unauthorized, reason);
+        return false;
+      }
+    },
+    onClose: ({ extra }) => {
+      actors.delete(extra.socket);
+    },
+    onSubscribe: async ({ extra, subscriptions }, _id, payload) => {
+      const requestId = randomUUID();
+      try {
+        const actor = actors.get(extra.socket);
+        if (actor === undefined) throw new AppError('UNAUTHENTICATED', 'Say who you are first.');
+        if (Object.keys(subscriptions).length > OPERATIONS_PER_SOCKET_MAX) {
+          const message = `A socket carries at most ${OPERATIONS_PER_SOCKET_MAX} operations.`;
+          throw new AppError('RATE_LIMITED', message, { retryAfterMs: 1000 });
+        }
+        return await prepare(options, requestId, actor, payload);
+      } catch (error) {
+        // Thrown further, one bad operation would close the socket with all the others.
+        return [toPublicError(error, requestId, options.log)];
+      }
+    },
+    execute: (args) => (args as PreparedArgs).execute(args),
+    subscribe: (args) => (args as PreparedArgs).subscribe(args),
+  };
+}
+
+/** Parses and validates an operation with the engine that HTTP uses. */
+async function prepare(
+  { execution, deadlineMs, log }: ServerOptions,
+  requestId: string,
+  actor: Actor,
+  params: OperationParams,
+): Promise<ExecutionArgs | readonly GraphQLError[]> {
+  const operation = { requestId, actor, deadlineMs, idempotencyKey: null };
+  const enveloped = execution.getEnveloped({ operation, params });
+  const document = enveloped.parse(params.query ?? '');
+  const errors = enveloped.validate(enveloped.schema, document);
+  if (errors.length > 0) {
+    return errors.map((error: unknown) => toPublicError(error, requestId, log));
+  }
+  if (!getOperationAST(document, params.operationName)) {
+    throw new GraphQLError('Name one of the operations of the document.');
+  }
+  const args: PreparedArgs = {
+    schema: enveloped.schema,
+    document,
+    operationName: params.operationName ?? null,
+    // Checked by GraphQL against the operation's own declarations.
+    variableValues: (params.variables ?? {}) as Record<string, unknown>,
+    contextValue: await enveloped.contextFactory(),
+    execute: enveloped.execute,
+    subscribe: enveloped.subscribe,
+  };
+  return args;
+}
+
+/** The status with which an upgrade is refused, or null. */
+function refusal(request: IncomingMessage): string | null {
+  if (request.url?.split('?')[0] !== '/graphql') return '404 Not Found';
+  return isOwnOrigin(request) ? null : '403 Forbidden';
+}
+
+/** A page of another origin must not use the keys that a browser holds for this one. */
+function isOwnOrigin({ headers: { origin, host } }: IncomingMessage): boolean {
+  if (origin === undefined) return true;
+  try {
+    return new URL(origin).host === host;
+  } catch {
+    // `null` and other words are no origin of ours.
+    return false;
+  }
+}
+
+/** GraphiQL passes its header editor on; programs send the one word. */
+function authorizationOf(params: Readonly<Record<string, unknown>> | undefined): string | null {
+  const headers = params?.headers;
+  const nested = typeof headers === 'object' && headers !== null ? headers : {};
+  for (const [name, value] of [...Object.entries(params ?? {}), ...Object.entries(nested)]) {
+    if (name.toLowerCase() === 'authorization' && typeof value === 'string') return value;
+  }
+  return null;
+}
