@@ -156,6 +156,7 @@ function createWire(options: SlotOptions) {
   function run(query: () => postgres.PendingQuery<postgres.Row[]>, limit: Limit) {
     return new Promise<Rows<unknown>>((resolve, reject) => {
       if (isLost) throw connectionLost(null);
+      if (isPast(limit)) throw deadlineExceeded();
       if (pending !== null) throw new Error('a slot runs one statement at a time');
       const mine: Pending = { limit, reject };
       pending = mine;
@@ -189,10 +190,11 @@ function createWire(options: SlotOptions) {
 async function openConnection(options: SlotOptions, call: Call) {
   const { statementTimeoutMs, target, renewAfterMs } = options;
   const prepared = { prepare: target.isPrepareOn, simple: false };
-  assertInTime(call);
+  const limit = limitOf(call, CONNECT_MS_MAX);
+  if (isPast(limit)) throw deadlineExceeded();
   const wire = createWire(options);
   const { client, run, lose } = wire;
-  await run(() => client.unsafe('select'), limitOf(call, CONNECT_MS_MAX));
+  await run(() => client.unsafe('select'), limit);
   const renewAt = performance.now() + renewAfterMs();
   const statementMs = statementTimeoutMs + GRACE_MS;
 
@@ -202,14 +204,11 @@ async function openConnection(options: SlotOptions, call: Call) {
     },
     renewAt,
     query({ text, parameters }: CompiledStatement, of: Call) {
-      assertInTime(of);
       const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
       // The library's type of parameters leaves out bytes, which it takes.
       return run(() => client.unsafe(text, values as string[], prepared), limitOf(of, statementMs));
     },
     command(text: Command, of: Call) {
-      // A transaction that nobody waits for is not committed.
-      if (text !== 'rollback') assertInTime(of);
       return run(() => client.unsafe(text), commandLimit(text, of, statementMs));
     },
     destroy: () => lose(connectionLost('destroyed')),
@@ -221,25 +220,27 @@ async function openConnection(options: SlotOptions, call: Call) {
 }
 
 function limitOf(call: Call, ms: number): Limit {
+  if (call.signal?.aborted === true) return { at: 0, isOfCall: true };
   const at = performance.now() + ms;
   return call.deadlineAt < at ? { at: call.deadlineAt, isOfCall: true } : { at, isOfCall: false };
 }
 
 function commandLimit(text: Command, call: Call, statementMs: number): Limit {
-  if (text === 'commit') {
-    const at = performance.now() + Math.max(COMMIT_MS_MIN, statementMs);
-    return { at, isOfCall: false, isCommit: true };
-  }
   const limit = limitOf(call, statementMs);
-  if (text !== 'rollback') return limit;
-  return { ...limit, at: Math.max(limit.at, performance.now() + ROLLBACK_MS_MIN) };
+  const now = performance.now();
+  if (text === 'rollback') return { ...limit, at: Math.max(limit.at, now + ROLLBACK_MS_MIN) };
+  // A transaction that nobody waits for is not committed.
+  if (text !== 'commit' || isPast(limit)) return limit;
+  return { at: now + Math.max(COMMIT_MS_MIN, statementMs), isOfCall: false, isCommit: true };
+}
+
+function isPast(limit: Limit): boolean {
+  return limit.at <= performance.now();
 }
 
 /** @throws DatabaseError DEADLINE_EXCEEDED when nobody waits for the answer any more */
 export function assertInTime(call: Call): void {
-  if (performance.now() >= call.deadlineAt || call.signal?.aborted === true) {
-    throw deadlineExceeded();
-  }
+  if (isPast(limitOf(call, 1))) throw deadlineExceeded();
 }
 
 export function deadlineExceeded(): DatabaseError {
