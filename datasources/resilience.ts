@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   CircuitState,
   ConsecutiveBreaker,
@@ -188,25 +187,27 @@ export interface RetryBudget {
   figures(): { readonly retries: number; readonly refused: number };
 }
 
-const BUDGET_SHARE = 0.1;
+/** What a first try adds, where a retry costs ten: whole numbers, which add up. */
+const RETRY_COST = 10;
 /** What may be saved up: retries in a burst after a quiet hour. */
 const BUDGET_MAX = 100;
 
 /** A budget of one retry in ten first tries, with some to start with. */
 export function createRetryBudget(max = BUDGET_MAX): RetryBudget {
-  let tokens = max;
+  const tokensMax = max * RETRY_COST;
+  let tokens = tokensMax;
   let retries = 0;
   let refused = 0;
   return {
     earn() {
-      if (tokens < max) tokens += BUDGET_SHARE;
+      if (tokens < tokensMax) tokens += 1;
     },
     spend() {
-      if (tokens < 1) {
+      if (tokens < RETRY_COST) {
         refused += 1;
         return false;
       }
-      tokens -= 1;
+      tokens -= RETRY_COST;
       retries += 1;
       return true;
     },
@@ -250,10 +251,22 @@ export async function withRetry<T>(
       const waitMs = Math.random() * Math.min(capMs, baseMs * 2 ** retries);
       if (performance.now() + waitMs >= call.deadlineAt) throw error;
       if (call.signal?.aborted || !budget.spend()) throw error;
-      await delay(waitMs, undefined, call.signal && { signal: call.signal }).catch(() => {
-        // The caller has gone: nobody needs another try.
-        throw error;
-      });
+      // Aborted meanwhile: the caller has gone, and nobody needs another try.
+      if (!(await pause(waitMs, call.signal))) throw error;
     }
   }
+}
+
+/** Whether it was waited to the end; false when the signal came first. */
+function pause(ms: number, signal: AbortSignal | undefined): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = (isWhole: boolean) => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      resolve(isWhole);
+    };
+    const onAbort = () => end(false);
+    const timer = setTimeout(() => end(true), ms);
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
 }
