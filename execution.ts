@@ -85,6 +85,9 @@ export function createExecution({ schema, services, units, log }: ExecutionOptio
     }),
     onSubscribe: ({ args }) => {
       const { requestId } = args.contextValue.operation;
+      // Made by createContext, for this operation alone.
+      const context = args.contextValue as unknown as Context & OperationContext;
+      Object.assign(context, readingPerEvent(context));
       return {
         onSubscribeResult: ({ result, setResult }) => {
           if (isResult(result)) setResult(toPublicResult(result, requestId, log));
@@ -135,25 +138,39 @@ function createContext(initial: OperationContext, services: Services): Context &
   const { operation, params } = initial;
   const { requestId, actor, deadlineMs, signal } = operation;
   const operationName = params?.operationName ?? null;
-  const startedAt = performance.now();
   const call: Call = {
     requestId,
     operationName,
-    deadlineAt: startedAt + deadlineMs,
+    deadlineAt: performance.now() + deadlineMs,
     ...(signal === undefined ? {} : { signal }),
   };
-  const datasources = createDatasources(services.database.interactive.sql(call), NO_RECORDER);
   return {
     operation,
     params,
     requestId,
     operationName,
     actor,
-    call,
-    datasources: restrict(datasources, actor),
+    ...readingWith(call, actor, services),
     unit: null,
     services,
   };
+}
+
+function readingWith(call: Call, actor: Actor, services: Services) {
+  const datasources = createDatasources(services.database.interactive.sql(call), NO_RECORDER);
+  return { call, datasources: restrict(datasources, actor) };
+}
+
+/** A subscription has no end, but each of its reads has: the deadline is that of one event. */
+function readingPerEvent(context: Context & OperationContext) {
+  const { deadlineMs } = context.operation;
+  const call: Call = {
+    ...context.call,
+    get deadlineAt() {
+      return performance.now() + deadlineMs;
+    },
+  };
+  return readingWith(call, context.actor, context.services);
 }
 
 async function runMutation(

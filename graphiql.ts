@@ -46,7 +46,8 @@ async function render(): Promise<Page> {
   const html = renderGraphiQL({
     title: 'Tradewind',
     endpoint: '/graphql',
-    subscriptionsProtocol: 'WS',
+    // Over WebSocket the page would leave out the headers, and with them the key.
+    subscriptionsProtocol: 'SSE',
     isHeadersEditorEnabled: true,
     shouldPersistHeaders: true,
     defaultEditorToolsVisibility: 'headers',

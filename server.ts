@@ -46,9 +46,12 @@ const REQUEST_ID = /^[\w.:-]{1,100}$/;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { log } = options;
   const state = { isDraining: false, underWay: 0, onIdle: () => {} };
+  const responses = new Set<ServerResponse>();
   const server = createServer((request, response) => {
     state.underWay += 1;
+    responses.add(response);
     response.once('close', () => {
+      responses.delete(response);
       state.underWay -= 1;
       if (state.underWay === 0) state.onIdle();
     });
@@ -81,6 +84,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         if (state.underWay === 0) resolve();
       });
       await sockets.close();
+      for (const response of responses) if (isStream(response)) response.end();
       await idle;
       // Keep-alive connections without a request would hold the server open.
       server.closeIdleConnections();
@@ -91,6 +95,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       server.closeAllConnections();
     },
   };
+}
+
+/** A subscription over SSE: it ends by itself only when its client goes. */
+function isStream(response: ServerResponse): boolean {
+  return String(response.getHeader('content-type')).startsWith('text/event-stream');
 }
 
 function listen(server: Server, { host, port }: ServerOptions): Promise<number> {
