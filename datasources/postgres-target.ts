@@ -27,6 +27,7 @@ export interface ReadTarget {
 export type TrackSocket = (socket: Socket) => void;
 
 const PORT = 5432;
+const NO_HOST = /^(postgres(?:ql)?:\/\/[^/?#]*@)\//;
 const URL_PARAMETERS = ['sslmode', 'sslrootcert', 'host', 'application_name', 'options'];
 
 /**
@@ -63,7 +64,8 @@ export function readTarget(target: PostgresTarget): ReadTarget {
 }
 
 function parseUrl(text: string): URL {
-  const url = URL.parse(text);
+  // A Unix socket needs no host, which URLs that have a user do.
+  const url = URL.parse(text.replace(NO_HOST, '$1localhost/'));
   if (url === null || !['postgres:', 'postgresql:'].includes(url.protocol)) {
     throw new FatalError(
       'DATABASE_URL is not a URL of one PostgreSQL server: postgres://user:password@host:5432/database is needed.',
