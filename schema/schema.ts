@@ -3,6 +3,7 @@ import { builder } from './builder.ts';
 import './scalars.ts';
 import './account.ts';
 import './candle.ts';
+import './change.ts';
 import './node.ts';
 import './position.ts';
 import './position-event.ts';

@@ -1,0 +1,105 @@
+import { requireAccount } from '../access.ts';
+import type { Context } from '../context.ts';
+import type { Change, ChangeOperation, ChangeWhere } from '../datasources/change.ts';
+import { decodeId, encodeId, type IdKind, quote } from '../datasources/id.ts';
+import { AppError } from '../errors.ts';
+import { type PageInfo, pageSize } from './page.ts';
+
+export const CHANGES_DEFAULT = 100;
+
+/** A change as clients see it: ids are global where the entity has them. */
+export interface PublicChange extends Change {
+  readonly operation: ChangeOperation;
+}
+
+export interface ChangeConnection {
+  readonly edges: readonly { readonly cursor: string; readonly node: PublicChange }[];
+  readonly nodes: readonly PublicChange[];
+  readonly pageInfo: PageInfo;
+}
+
+const CURSOR = /^([0-9a-f]{8})\.(\d{1,19})$/;
+const KINDS: ReadonlySet<string> = new Set<IdKind>([
+  'order',
+  'position',
+  'prediction',
+  'signal',
+  'trade',
+]);
+
+/**
+ * The log of an account, oldest first. A cursor is `<epoch>.<seq>`, the one of a subscription too.
+ *
+ * @throws AppError BAD_INPUT for a malformed cursor, one of another history, or `first` outside
+ * 1–500; FORBIDDEN, NOT_FOUND
+ */
+export async function changes(
+  context: Context,
+  input: {
+    account?: string | null;
+    where?: ChangeWhere | null;
+    after?: string | null;
+    first?: number | null;
+  },
+): Promise<ChangeConnection> {
+  const accountId = requireAccount(context.actor, input.account, 'changes:read');
+  const limit = pageSize(input.first, 'first', CHANGES_DEFAULT);
+  const { changes: repository } = context.datasources;
+  const where = toWhere(accountId, input.where);
+  const { epoch } = await repository.getHead(accountId);
+  const afterSeq = seqOf(input.after, epoch);
+  const rows = await repository.list(accountId, where, { afterSeq, limit: limit + 1 });
+  const nodes = rows.slice(0, limit).map(toPublic);
+  const edges = nodes.map((node) => ({ cursor: `${epoch}.${node.seq}`, node }));
+  return {
+    edges,
+    nodes,
+    pageInfo: {
+      hasNextPage: rows.length > limit,
+      hasPreviousPage: afterSeq !== null && afterSeq !== '0',
+      startCursor: edges[0]?.cursor ?? null,
+      endCursor: edges.at(-1)?.cursor ?? null,
+    },
+  };
+}
+
+function seqOf(after: string | null | undefined, epoch: string): string | null {
+  if (after === null || after === undefined) return null;
+  const [, ofEpoch, seq] = CURSOR.exec(after) ?? [];
+  if (ofEpoch === undefined || seq === undefined) {
+    throw new AppError('BAD_INPUT', `${quote(after)} is not a cursor of the log.`, {
+      path: ['after'],
+    });
+  }
+  if (ofEpoch !== epoch) {
+    throw new AppError(
+      'BAD_INPUT',
+      'This cursor is of a history that was replaced when the database was restored.',
+      { path: ['after'] },
+    );
+  }
+  return seq;
+}
+
+function toWhere(accountId: string, where: ChangeWhere | null | undefined): ChangeWhere {
+  if (!where) return {};
+  return { ...where, ids: where.ids?.map((id, index) => rowIdOf(accountId, id, index)) ?? null };
+}
+
+/** The row id of a global id of any kind; what is none is a key of something without ids. */
+function rowIdOf(accountId: string, id: string, index: number): string {
+  const decoded = decodeId(id);
+  if (decoded === null || decoded.kind === 'account') return id;
+  if (decoded.accountId === accountId) return decoded.id;
+  throw new AppError('BAD_INPUT', `${quote(id)} does not belong to account ${accountId}.`, {
+    path: ['where', 'ids', String(index)],
+  });
+}
+
+/** A change with the ids that other fields accept. */
+export function toPublic(change: Change): PublicChange {
+  const { entity, accountId, ids } = change;
+  if (!KINDS.has(entity)) return change;
+  // Just checked against the kinds.
+  return { ...change, ids: ids.map((id) => encodeId(entity as IdKind, accountId, id)) };
+}
