@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
+  // As Node itself resolves: else a test and its libraries have a GraphQLError each.
+  ssr: { resolve: { conditions: ['module-sync', 'node', 'development'] } },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['./test/support/global-setup.ts'],
