@@ -9,8 +9,9 @@ export const EXAMPLE_TABS: readonly ExampleTab[] = [
   {
     name: 'Welcome',
     variables: null,
-    query: `# Put your key into the Headers tab below: {"authorization": "Bearer tw_…"}
-# The first key of this installation is in .tradewind/admin-key
+    query: `# Paste your key into the field at the bottom right, once for all tabs. The first key of this
+# installation is in .tradewind/admin-key. A tab's Headers editor can name another key:
+# {"authorization": "Bearer tw_…"}
 query Welcome {
   viewer { actor role permissions accounts { id name tradingState headSeq } }
 }

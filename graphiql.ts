@@ -1,5 +1,7 @@
 import { hash as digest } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { renderGraphiQL } from '@graphql-yoga/render-graphiql';
@@ -10,6 +12,8 @@ interface Page {
   readonly body: Buffer;
   readonly etag: string;
 }
+
+const KEY_SCRIPT_FILE = join(import.meta.dirname, 'graphiql-key.js');
 
 let page: Promise<Page> | null = null;
 
@@ -42,7 +46,6 @@ export async function sendGraphiql(
 }
 
 async function render(): Promise<Page> {
-  const headers = JSON.stringify({ authorization: 'Bearer tw_…' }, null, 2);
   const html = renderGraphiQL({
     title: 'Tradewind',
     endpoint: '/graphql',
@@ -50,14 +53,13 @@ async function render(): Promise<Page> {
     subscriptionsProtocol: 'SSE',
     isHeadersEditorEnabled: true,
     shouldPersistHeaders: true,
-    defaultEditorToolsVisibility: 'headers',
-    headers,
     defaultTabs: EXAMPLE_TABS.map(({ query, variables }) => ({
       query,
-      headers,
       variables: variables === null ? null : JSON.stringify(variables, null, 2),
     })),
   });
-  const body = await promisify(gzip)(html, { level: 6 });
-  return { body, etag: `"${digest('sha256', html, 'hex').slice(0, 32)}"` };
+  const keyScript = await readFile(KEY_SCRIPT_FILE, 'utf8');
+  const whole = html.replace('<noscript>', () => `<script>${keyScript}</script><noscript>`);
+  const body = await promisify(gzip)(whole, { level: 6 });
+  return { body, etag: `"${digest('sha256', whole, 'hex').slice(0, 32)}"` };
 }
