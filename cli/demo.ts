@@ -69,7 +69,7 @@ export function addDemoCommand(program: Command, startServer: () => Promise<Demo
  * @throws FatalError the candles cannot be used (no server was started then), or there is no key
  * @throws whatever `startServer` throws, or the reason why the server failed
  */
-export async function runDemo(
+async function runDemo(
   options: DemoOptions,
   startServer: () => Promise<DemoServer>,
 ): Promise<void> {

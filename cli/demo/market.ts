@@ -6,7 +6,7 @@ import { createRandom } from './random.ts';
 
 export const CANDLE_MINUTES = 15;
 export const CANDLE_MS = CANDLE_MINUTES * 60_000;
-export const MODEL_VERSION = 'transformer-v3';
+const MODEL_VERSION = 'transformer-v3';
 
 const LOOKAHEAD_MS = Math.max(...HORIZONS.map((horizon) => horizon.minutes)) * 60_000;
 

@@ -94,8 +94,12 @@ async function runMarket(session: Session): Promise<void> {
   const firstLive = await writeHistory(session, steps);
   const candleMs = (CANDLE_SECONDS * 1_000) / settings.speed;
   const seconds = ((Date.now() - startedAt) / 1_000).toFixed(1);
-  const history = session.predictions.toLocaleString('en-US');
-  line.say(`${history} predictions of history in ${seconds} s; now a candle every ${candleMs} ms.`);
+  const history = `${session.predictions.toLocaleString('en-US')} predictions of history`;
+  const past =
+    session.predictions === 0
+      ? 'Going on where an earlier run ended'
+      : `${history} in ${seconds} s`;
+  line.say(`${past}; now a candle every ${candleMs} ms.`);
   let dueAtMs = Date.now();
   for (let step = firstLive; step !== null; step = nextOf(steps)) {
     await waitForCandle(session, step, dueAtMs);

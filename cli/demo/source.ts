@@ -51,16 +51,17 @@ export function startOf(nowMs: number, speed: number): number {
 
 async function openModel(settings: BotSettings, client: Client, nowMs: number): Promise<Source> {
   const startPrices = new Map<string, string>();
-  let lastMs: number | null = null;
+  let lastMs = 0;
   for (const { exchange, symbol } of MODEL_INSTRUMENTS) {
     const last = await findLastCandle(client, { exchange, symbol });
     if (last !== null) {
       startPrices.set(symbol, last.close);
-      lastMs = Math.max(lastMs ?? 0, Date.parse(last.openTime));
+      lastMs = Math.max(lastMs, Date.parse(last.openTime));
     }
   }
   const instruments = new Map(MODEL_INSTRUMENTS.map((each) => [each.symbol, each]));
-  if (lastMs === null) {
+  // A replay leaves candles of one symbol, which the model does not go on behind.
+  if (startPrices.size < MODEL_INSTRUMENTS.length) {
     const startMs = startOf(nowMs, settings.speed);
     const { seed } = settings;
     return {

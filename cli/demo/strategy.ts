@@ -12,7 +12,7 @@ import type { Instrument } from './instruments.ts';
 import { CANDLE_MS, type MarketStep } from './market.ts';
 
 /** What a taker pays, as a share of the notional. */
-export const TAKER_FEE = '0.00055';
+const TAKER_FEE = '0.00055';
 export const STRATEGY = 'demo';
 
 /** What the strategy wants done; who carries it out is not its business. */
