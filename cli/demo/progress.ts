@@ -27,6 +27,8 @@ export function formatProgress(progress: Progress): string {
   const hits = hitRate === null ? '' : ` (hit ${(hitRate * 100).toFixed(1)} %)`;
   const parts = [
     progress.at.toTimeString().slice(0, 8),
+    // In front, because a narrow terminal cuts the end.
+    ...(note === null ? [] : [note]),
     `candle ${candleAtMs === null ? '–' : formatCandleTime(candleAtMs)}`,
     `${progress.symbols} ${progress.symbols === 1 ? 'symbol' : 'symbols'}`,
     `predictions ${count(progress.predictions)}${hits}`,
@@ -37,7 +39,7 @@ export function formatProgress(progress: Progress): string {
     `events ${count(progress.events)}`,
     `p50 ${medianMs === null ? '–' : `${Math.round(medianMs)} ms`}`,
   ];
-  return [...parts, ...(note === null ? [] : [note])].join('  ');
+  return parts.join('  ');
 }
 
 /** On a terminal one line that is rewritten; anywhere else a line every LINE_MS. */
@@ -64,8 +66,8 @@ export function createLiveLine(output: Output, now: () => number = Date.now): Li
   return {
     update(read) {
       if (isTerminal) {
-        // A line that wraps could not be rewritten.
-        const columns = (output.columns ?? COLUMNS_UNKNOWN) - 1;
+        // A line that wraps could not be rewritten; a terminal without a size has 0 columns.
+        const columns = (output.columns || COLUMNS_UNKNOWN) - 1;
         output.write(CLEAR_LINE + formatProgress(read()).slice(0, columns));
       } else if (now() - shownAt >= LINE_MS) {
         shownAt = now();

@@ -26,7 +26,7 @@ describe('formatProgress', () => {
     );
   });
 
-  it('leaves out what is not known yet, and ends with a note', () => {
+  it('leaves out what is not known yet, and begins with a note', () => {
     const line = formatProgress({
       ...progress,
       candleAtMs: null,
@@ -38,8 +38,8 @@ describe('formatProgress', () => {
       note: 'OPEN refused: FORBIDDEN',
     });
     expect(line).toBe(
-      '12:01:07  candle –  1 symbol  predictions 4,312  open 6  closed 41  realized -2.00  ' +
-        'fees 9.90  events 230  p50 –  OPEN refused: FORBIDDEN',
+      '12:01:07  OPEN refused: FORBIDDEN  candle –  1 symbol  predictions 4,312  open 6  closed 41  realized -2.00  ' +
+        'fees 9.90  events 230  p50 –',
     );
   });
 });
@@ -53,6 +53,12 @@ describe('createLiveLine', () => {
     expect(output.text()).toBe(`\r\u001b[2K${formatProgress(progress).slice(0, 39)}`.repeat(2));
     line.say('bye');
     expect(output.text().endsWith('\r\u001b[2Kbye\n')).toBe(true);
+  });
+
+  it('takes a terminal without a size for one of 120 columns', () => {
+    const output = createOutput({ isTTY: true, columns: 0 });
+    createLiveLine(output).update(() => progress);
+    expect(output.text()).toBe(`\r\u001b[2K${formatProgress(progress).slice(0, 119)}`);
   });
 
   it('writes a line every ten seconds elsewhere', () => {
