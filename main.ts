@@ -14,6 +14,7 @@ import { instantOf } from './datasources/instant.ts';
 import type { Call } from './datasources/lane.ts';
 import type { PostgresTarget } from './datasources/postgres.ts';
 import { createUnitsOfWork, type UnitsOfWork } from './datasources/unit-of-work.ts';
+import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { FatalError } from './errors.ts';
 import { createExecution } from './execution.ts';
 import { migrate } from './migrations/migrate.ts';
@@ -78,8 +79,13 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
 
     const feed = createChangeFeed({ database, log });
     undo.push(() => feed.close());
+    const wake = (account: string, seq: string) => feed.wake(account, seq);
+    const wakeups =
+      config.redisUrl === null ? NO_WAKEUPS : createWakeups(config.redisUrl, log, wake);
+    undo.push(() => wakeups.close());
     const units = createUnitsOfWork(database, (commits) => {
-      for (const { account, seq } of commits) feed.wake(account, seq);
+      for (const { account, seq } of commits) wake(account, seq);
+      wakeups.publish(commits);
     });
     const adminKey = await ensureAdminKey(config, units);
     const authentication = createAuthentication(

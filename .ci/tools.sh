@@ -3,7 +3,7 @@
 set -euo pipefail
 
 missing=()
-for pair in redis-server:redis-server docker-compose:docker-compose curl:curl git:git; do
+for pair in redis-server:redis-server docker-compose:docker-compose chromium:chromium curl:curl git:git; do
   command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 if ((${#missing[@]} == 0)); then

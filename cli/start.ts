@@ -72,7 +72,7 @@ function describe({ url, config, embedded, appliedMigrations, adminKey }: Tradew
     `  GraphiQL    ${url}/graphql${config.isExplorerOn ? '' : ' (off: set EXPLORE=on)'}`,
     `  WebSocket   ${url.replace('http', 'ws')}/graphql (graphql-transport-ws)`,
     `  Database    ${database}${migrations === 0 ? '' : `; ${migrations} migrations applied`}`,
-    `  Cache       ${config.redisUrl === null ? 'in this process' : 'Redis'}`,
+    ...(config.redisUrl === null ? [] : ['  Redis       wake-ups between nodes']),
     ...keyLines(adminKey),
     '',
   ].join('\n');
