@@ -127,11 +127,15 @@ const RULES: Rules = {
     list: 'changes:read',
     listAfter: 'changes:read',
   },
+  marks: {
+    find: 'positions:read',
+    triggerStops: 'positions:write',
+    upsertMany: 'positions:write',
+  },
   positions: {
     count: 'positions:read',
     findByIds: 'positions:read',
     findForOpening: 'positions:write',
-    findMarks: 'positions:read',
     insertMany: 'positions:write',
     list: 'positions:read',
     lock: 'positions:write',

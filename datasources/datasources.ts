@@ -3,6 +3,7 @@ import { createApiKeyRepository } from './api-key.ts';
 import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
+import { createMarkRepository } from './mark.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
 import type { Sql } from './sql.ts';
@@ -17,6 +18,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     apiKeys: createApiKeyRepository(sql, recorder),
     candles: createCandleRepository(sql, recorder),
     changes: createChangeRepository(sql),
+    marks: createMarkRepository(sql, recorder),
     positions: createPositionRepository(sql, recorder),
     predictions: createPredictionRepository(sql, recorder),
     trades: createTradeRepository(sql, recorder),

@@ -63,17 +63,10 @@ export interface Cut {
   readonly limit: number;
 }
 
-/** The newest price of an instrument as an account saw it. */
-export interface Mark {
-  readonly exchange: string;
-  readonly symbol: string;
-  readonly price: string;
-  readonly at: string;
-}
-
 export type PositionRepository = ReturnType<typeof createPositionRepository>;
 
-const columns = fragment`
+/** A row of `positions` as a Position. */
+export const columns = fragment`
   account_id, id, exchange, symbol, side, status,
   trim_scale(quantity) as quantity, trim_scale(entry_price) as entry_price,
   trim_scale(stop_loss_price) as stop_loss_price,
@@ -144,20 +137,6 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
         union
         select ${columns}, client_id, encode(item_hash, 'hex') as item_hash from positions
         where account_id = ${accountId} and status = 'OPEN' and (exchange, symbol) in (
-          select * from unnest(
-            ${instruments.map((one) => one.exchange)}::text[],
-            ${instruments.map((one) => one.symbol)}::text[]))`;
-    },
-
-    /** The mark of each of these instruments that has one, in no order. */
-    async findMarks(
-      accountId: string,
-      instruments: readonly { readonly exchange: string; readonly symbol: string }[],
-    ): Promise<readonly Mark[]> {
-      return sql<Mark>`
-        /* marks.find */
-        select exchange, symbol, trim_scale(price) as price, at from marks
-        where account_id = ${accountId} and (exchange, symbol) in (
           select * from unnest(
             ${instruments.map((one) => one.exchange)}::text[],
             ${instruments.map((one) => one.symbol)}::text[]))`;

@@ -24,7 +24,7 @@ import {
 } from './batch.ts';
 import { assertExchange, assertJson, assertLeverage, assertSymbol } from './check.ts';
 import { type Page, type PageArguments, readPage } from './page.ts';
-import { assertStops } from './stop.ts';
+import { assertStops, type Stops } from './stop.ts';
 
 export interface PositionResult extends ItemResult {
   readonly position: Position | null;
@@ -247,11 +247,24 @@ function nextState(
   return {
     ...current,
     ...stops,
+    ...(isRearmed(current, stops) ? { stopTriggeredAt: null, stopTriggeredKind: null } : {}),
     leverage,
     metadata,
     updatedAt: at,
     version: current.version + 1,
   };
+}
+
+/** Changing the stop that was crossed arms it again; changing the other one does not. */
+function isRearmed(current: Position, stops: Stops): boolean {
+  switch (current.stopTriggeredKind) {
+    case 'STOP_LOSS':
+      return stops.stopLossPrice !== current.stopLossPrice;
+    case 'TAKE_PROFIT':
+      return stops.takeProfitPrice !== current.takeProfitPrice;
+    case null:
+      return false;
+  }
 }
 
 function toResult({ index, current, next, refusal }: Decision): PositionResult {
@@ -280,7 +293,7 @@ export async function readMarks(
   const instruments = new Map<string, Instrument>();
   for (const row of rows) if (row !== null) instruments.set(instrumentOf(row), row);
   if (instruments.size === 0) return new Map();
-  const marks = await context.datasources.positions.findMarks(accountId, [...instruments.values()]);
+  const marks = await context.datasources.marks.find(accountId, [...instruments.values()]);
   return new Map(marks.map((mark) => [instrumentOf(mark), mark.price]));
 }
 

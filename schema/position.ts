@@ -33,7 +33,7 @@ async function loadMarks(keys: readonly string[], context: Context): Promise<(st
   );
   for (const [accountId, group] of byAccount) {
     const instruments = group.map(([, exchange = '', symbol = '']) => ({ exchange, symbol }));
-    const marks = await context.datasources.positions.findMarks(accountId, instruments);
+    const marks = await context.datasources.marks.find(accountId, instruments);
     for (const mark of marks) {
       found.set(`${accountId} ${mark.exchange} ${mark.symbol}`, mark.price);
     }
@@ -95,7 +95,7 @@ Position.implement({
     stopTriggeredAt: t.expose('stopTriggeredAt', {
       type: 'DateTime',
       nullable: true,
-      description: 'When a mark first crossed a stop.',
+      description: 'When a mark first crossed a stop; null again once that stop is changed.',
     }),
     stopTriggeredKind: t.expose('stopTriggeredKind', { type: StopKind, nullable: true }),
     metadata: t.expose('metadata', { type: 'JSON', nullable: true }),

@@ -4,6 +4,7 @@ import './scalars.ts';
 import './account.ts';
 import './candle.ts';
 import './change.ts';
+import './mark.ts';
 import './node.ts';
 import './position.ts';
 import './position-event.ts';
