@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import type postgres from 'postgres';
 import { connect, type PostgresTarget } from '../datasources/postgres.ts';
+import { toStartFault } from '../datasources/postgres-fault.ts';
 import { FatalError } from '../errors.ts';
 
 interface Migration {
@@ -19,7 +20,7 @@ const LOCK_KEY = 7_241_190_611;
  * in a transaction of its own. Nodes that start together wait for each other.
  * The names of those applied.
  *
- * @throws FatalError when an applied file was edited or is missing here
+ * @throws FatalError when the database cannot be used, or an applied file was edited or is missing
  */
 export async function migrate(target: PostgresTarget): Promise<readonly string[]> {
   const migrations = await readMigrations();
@@ -38,6 +39,8 @@ export async function migrate(target: PostgresTarget): Promise<readonly string[]
     const missing = migrations.slice(known.length);
     for (const migration of missing) await apply(client, migration);
     return missing.map((migration) => migration.name);
+  } catch (error) {
+    throw toStartFault(error, target);
   } finally {
     await client.end({ timeout: 1 });
   }
