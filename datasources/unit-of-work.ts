@@ -74,6 +74,11 @@ export interface UnitsOfWork {
 
 const TRADING_STATE_CHANGED = 'TW001';
 const RERUN: ReadonlySet<string | null> = new Set([TRADING_STATE_CHANGED]);
+/** Unique keys that are looked up before they are inserted: the next run finds what is there. */
+const TAKEN_MEANWHILE: ReadonlySet<string | null> = new Set([
+  'idempotency_keys_pkey',
+  'trades_account_id_client_id_key',
+]);
 
 /** Thrown inside to leave the transaction with an outcome of another one. */
 class KeyHeldElsewhere extends Error {}
@@ -330,7 +335,7 @@ function mayRunAgain(error: unknown): boolean {
   if (error instanceof AbortedCommit || error.code === 'SERIALIZATION_FAILURE') return true;
   if (!(error instanceof DatabaseError)) return false;
   // A second unit with the same key committed between our look and our insert.
-  if (error.sqlState === '23505' && error.constraint === 'idempotency_keys_pkey') return true;
+  if (error.sqlState === '23505' && TAKEN_MEANWHILE.has(error.constraint)) return true;
   return error.isConnectionLost || RERUN.has(error.sqlState);
 }
 
