@@ -6,19 +6,19 @@ import type { Call } from './lane.ts';
 /** What became of a transaction whose COMMIT got no answer. */
 export type Fate = 'committed' | 'aborted' | 'unknown';
 
-/** Longer than a backend keeps the open transaction of a client that is silent (10 s). */
+/** Longer than a backend of the trading lane keeps the transaction of a client that is silent. */
 const SETTLE_MS_MAX = 15_000;
 const POLL_MS_MIN = 5;
 const POLL_MS_MAX = 250;
 
 /**
- * Asks the database until it knows, for up to 15 s beyond the call's deadline: the client must be
+ * Asks the database until it knows, for up to 15 s whatever the call's deadline: the client must be
  * told what happened, and a transaction may be in progress for a moment after its connection died.
  * `xid` is the text of `pg_current_xact_id()`. Unknown: not even the database could be asked.
  */
 export async function settleCommit(database: Database, call: Call, xid: string): Promise<Fate> {
   const { requestId, operationName } = call;
-  const deadlineAt = Math.max(performance.now(), call.deadlineAt) + SETTLE_MS_MAX;
+  const deadlineAt = performance.now() + SETTLE_MS_MAX;
   // Without the caller's signal: what was committed has to be known though nobody waits for it.
   const sql = database.interactive.sql({ requestId, operationName, deadlineAt });
   for (let waitMs = POLL_MS_MIN; ; waitMs = Math.min(POLL_MS_MAX, waitMs * 2)) {

@@ -116,7 +116,7 @@ export function createLane(options: LaneOptions): Lane {
     const startedAt = performance.now();
     return new Promise<Slot>((resolve, reject) => {
       const leave = () => settle(() => reject(deadlineExceeded()));
-      const timer = setTimeout(leave, Math.max(0, call.deadlineAt - startedAt));
+      const timer = setTimeout(leave, Math.min(TIMER_MS_MAX, call.deadlineAt - startedAt));
       timer.unref();
       signal?.addEventListener('abort', leave, { once: true });
       function settle(outcome: () => void): void {
@@ -223,6 +223,8 @@ function mayRead(error: unknown): boolean {
   return error.isConnectionLost || error.code === 'SERIALIZATION_FAILURE';
 }
 
+/** A longer timer goes off at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 const WAITS = 500;
 
 /** The last waits, in a ring. */

@@ -104,8 +104,8 @@ export function connect(
   return postgres(options as unknown as postgres.Options<Record<string, postgres.PostgresType>>);
 }
 
-/** How long a backend keeps an open transaction of a client that is silent. */
-const IDLE_IN_TRANSACTION_MS_MAX = 10_000;
+/** A backend keeps an open transaction of a silent client as long as a statement, at least this. */
+const IDLE_IN_TRANSACTION_MS_MIN = 10_000;
 
 function sessionParameters(
   target: PostgresTarget,
@@ -118,12 +118,14 @@ function sessionParameters(
   };
   // Poolers that share sessions refuse the others; there, they are set on the role.
   if (!target.isPrepareOn) return parameters;
+  const { statementTimeoutMs } = settings;
+  const idleMs =
+    statementTimeoutMs === 0 ? 0 : Math.max(IDLE_IN_TRANSACTION_MS_MIN, statementTimeoutMs);
   return {
     ...parameters,
     IntervalStyle: 'iso_8601',
-    statement_timeout: `${settings.statementTimeoutMs}ms`,
-    idle_in_transaction_session_timeout:
-      settings.statementTimeoutMs === 0 ? '0' : `${IDLE_IN_TRANSACTION_MS_MAX}ms`,
+    statement_timeout: `${statementTimeoutMs}ms`,
+    idle_in_transaction_session_timeout: `${idleMs}ms`,
     // A destroyed socket stops the statement that nobody waits for any more.
     ...(isCheckIntervalKnown(target) ? { client_connection_check_interval: '1s' } : {}),
   };

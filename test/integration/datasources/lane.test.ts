@@ -1,4 +1,4 @@
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import {
   type Database,
   type DatabaseOptions,
 } from '../../../datasources/database.ts';
+import { startEmbeddedPostgres } from '../../../datasources/embedded-postgres.ts';
 import type { Lane, Session } from '../../../datasources/lane.ts';
 import { requestRetries } from '../../../datasources/resilience.ts';
 import { AppError, FatalError } from '../../../errors.ts';
@@ -256,6 +257,14 @@ describe('the queue', () => {
     expect(await lane.sql(makeCall())`select from facts`).toHaveLength(0);
   });
 
+  it('is waited in without a deadline', async () => {
+    const held = await hold();
+    const rows = lane.sql(makeCall({ deadlineAt: Number.POSITIVE_INFINITY }))`select 1`.then();
+    await expect.poll(() => lane.figures().waiting).toBe(1);
+    await held.release();
+    expect(await rows).toHaveLength(1);
+  });
+
   it('of one lane does not hold up another', async () => {
     const held = await hold(database.analytics);
     expect(await lane.sql(makeCall())`select 1`).toHaveLength(1);
@@ -363,6 +372,27 @@ describe('settleCommit', () => {
 });
 
 describe('checkConnections', () => {
+  it('refuses more than the server has room for', async () => {
+    const home = await mkdtemp(join(tmpdir(), 'tw-small-'));
+    await chmod(home, 0o755);
+    const server = await startEmbeddedPostgres({
+      home,
+      settings: { max_connections: '8', superuser_reserved_connections: '3', fsync: 'off' },
+    });
+    const target = { ...server.connection, isPrepareOn: true, isTlsOn: false };
+    const small = open({ target });
+    await expect(checkConnections(small, SLOTS)).resolves.toBeUndefined();
+    const error = await checkConnections(small, { ...SLOTS, feed: 2 }).catch((fault) => fault);
+    expect(error).toBeInstanceOf(FatalError);
+    expect(error.message).toBe(
+      'The lanes have 6 connections together, but the database allows 5: raise max_connections ' +
+        'or lower the slots.',
+    );
+    await small.close();
+    await server.stop();
+    await rm(home, { recursive: true });
+  });
+
   it('accepts what fits', async () => {
     await expect(checkConnections(database, SLOTS)).resolves.toBeUndefined();
   });
