@@ -16,6 +16,10 @@ export type Permission =
   | 'predictions:read'
   | 'predictions:write'
   | 'schema:explore'
+  /** No role has it: what it guards is done by the server itself. */
+  | 'server:maintain'
+  | 'signals:read'
+  | 'signals:write'
   | 'trades:read'
   | 'trades:write';
 
@@ -36,12 +40,14 @@ const READ: readonly Permission[] = [
   'candles:read',
   'positions:read',
   'predictions:read',
+  'signals:read',
   'trades:read',
 ];
 const WRITE: readonly Permission[] = [
   'candles:write',
   'positions:write',
   'predictions:write',
+  'signals:write',
   'trades:write',
 ];
 
@@ -150,6 +156,17 @@ const RULES: Rules = {
     list: 'predictions:read',
     listHorizons: 'predictions:read',
     listLatest: 'predictions:read',
+  },
+  signals: {
+    count: 'signals:read',
+    expireMany: 'server:maintain of any account',
+    findByIds: 'signals:read',
+    findStanding: 'signals:write',
+    insertMany: 'signals:write',
+    list: 'signals:read',
+    lock: 'signals:write',
+    lockKeys: 'signals:write',
+    processMany: 'signals:write',
   },
   trades: {
     findByClientIds: 'trades:write',

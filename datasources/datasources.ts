@@ -6,6 +6,7 @@ import type { ChangeRecorder } from './change-recorder.ts';
 import { createMarkRepository } from './mark.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
+import { createSignalRepository } from './signal.ts';
 import type { Sql } from './sql.ts';
 import { createTradeRepository } from './trade.ts';
 
@@ -21,6 +22,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     marks: createMarkRepository(sql, recorder),
     positions: createPositionRepository(sql, recorder),
     predictions: createPredictionRepository(sql, recorder),
+    signals: createSignalRepository(sql, recorder),
     trades: createTradeRepository(sql, recorder),
   };
 }

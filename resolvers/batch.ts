@@ -17,14 +17,25 @@ export type ItemStatus =
 /** Why one item was refused. Codes are API: add, never rename. */
 export type ItemCode =
   | 'BAD_INPUT'
+  | 'BELOW_FILLED'
   | 'CLIENT_ID_REUSED'
   | 'CONFLICT'
   | 'DUPLICATE_IN_BATCH'
+  | 'EXCEEDS_ORDER'
+  | 'EXCEEDS_POSITION'
+  | 'ILLEGAL_TRANSITION'
   | 'MANAGED_BY_FILLS'
+  | 'NOTHING_TO_REDUCE'
   | 'NOT_FOUND'
+  | 'OFF_STEP'
+  | 'OFF_TICK'
+  | 'ORDER_NOT_OPEN'
+  | 'ORDER_REJECTED'
   | 'POSITION_EXISTS'
   | 'POSITION_NOT_OPEN'
+  | 'SIGNAL_NOT_ACTIVE'
   | 'STOP_ON_WRONG_SIDE'
+  | 'TRADE_ID_REUSED'
   | 'TRADING_HALTED'
   | 'TRADING_REDUCING'
   | 'VERSION_CONFLICT';
@@ -98,11 +109,11 @@ export function acceptedOf<T>(examined: readonly (T | ItemRefusal)[]): readonly 
 }
 
 /** The error of an item as a client sees it; its path starts at the field's arguments. */
-export function itemError(index: number, refusal: ItemRefusal): ItemError {
+export function itemError(index: number, refusal: ItemRefusal, list = 'items'): ItemError {
   return {
     code: refusal.code,
     message: refusal.message,
-    path: ['input', 'items', String(index), ...refusal.path],
+    path: ['input', list, String(index), ...refusal.path],
   };
 }
 
@@ -115,24 +126,25 @@ export function enterBatch(
   unit: Unit | null,
   mode: BatchMode | null | undefined,
   items: readonly unknown[],
+  list = 'items',
 ): { readonly unit: Unit; readonly mode: BatchMode } {
   if (unit === null) throw new Error('a batch outside of a mutation');
-  assertBatchSize(items);
+  assertBatchSize(items, list);
   const chosen = mode ?? 'ATOMIC';
   unit.enter(chosen);
   return { unit, mode: chosen };
 }
 
-export function assertBatchSize(items: readonly unknown[]): void {
+export function assertBatchSize(items: readonly unknown[], list = 'items'): void {
   if (items.length > BATCH_ITEMS_MAX) {
     throw new AppError(
       'BATCH_TOO_LARGE',
       `The batch has ${items.length} items; at most ${BATCH_ITEMS_MAX} are allowed.`,
-      { path: ['input', 'items'], details: { itemsMax: BATCH_ITEMS_MAX } },
+      { path: ['input', list], details: { itemsMax: BATCH_ITEMS_MAX } },
     );
   }
   if (items.length === 0) {
-    throw new AppError('BAD_INPUT', 'The batch is empty.', { path: ['input', 'items'] });
+    throw new AppError('BAD_INPUT', 'The batch is empty.', { path: ['input', list] });
   }
 }
 

@@ -3,6 +3,7 @@ import type { Account } from '../datasources/account.ts';
 import { decodeId, type GlobalId, quote } from '../datasources/id.ts';
 import type { Position } from '../datasources/position.ts';
 import type { Prediction } from '../datasources/prediction.ts';
+import type { Signal } from '../datasources/signal.ts';
 import { AppError } from '../errors.ts';
 import { assertMay } from '../access.ts';
 
@@ -11,7 +12,8 @@ export const NODES_MAX = 500;
 export type NodeRecord =
   | { readonly kind: 'account'; readonly record: Account }
   | { readonly kind: 'position'; readonly record: Position }
-  | { readonly kind: 'prediction'; readonly record: Prediction };
+  | { readonly kind: 'prediction'; readonly record: Prediction }
+  | { readonly kind: 'signal'; readonly record: Signal };
 
 /**
  * What these ids name, in their order; null where there is nothing. One statement per kind and
@@ -50,7 +52,7 @@ async function readGroup(
   const [first] = group;
   if (first === undefined) return;
   const ids = group.map((one) => one.id);
-  const { accounts, positions, predictions } = context.datasources;
+  const { accounts, positions, predictions, signals } = context.datasources;
   switch (first.kind) {
     case 'account': {
       for (const id of ids) assertMay(context.actor, 'accounts:read', id);
@@ -64,6 +66,10 @@ async function readGroup(
     case 'prediction': {
       const rows = await predictions.findByIds(first.accountId, ids);
       return put(rows, (record) => ({ kind: 'prediction', record }));
+    }
+    case 'signal': {
+      const rows = await signals.findByIds(first.accountId, ids);
+      return put(rows, (record) => ({ kind: 'signal', record }));
     }
     default:
       // The other kinds have no rows yet.

@@ -17,6 +17,16 @@ export const StopKind = builder.enumType('StopKind', {
 export const Direction = builder.enumType('Direction', {
   values: ['LONG', 'SHORT', 'NEUTRAL'] as const,
 });
+export const SignalType = builder.enumType('SignalType', {
+  values: ['LONG', 'SHORT', 'CLOSE_LONG', 'CLOSE_SHORT', 'NEUTRAL'] as const,
+});
+export const SignalStatus = builder.enumType('SignalStatus', {
+  values: {
+    ACTIVE: { description: 'Nobody has acted on it yet.' },
+    PROCESSED: { description: 'Somebody has.' },
+    EXPIRED: { description: 'Its time was over first; set within a minute of expiresAt.' },
+  } as const,
+});
 export const SortDirection = builder.enumType('SortDirection', {
   values: ['ASC', 'DESC'] as const,
 });

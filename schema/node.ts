@@ -11,7 +11,12 @@ export const Node = builder.interfaceRef<{ readonly id: string }>('Node').implem
 // Records are plain rows that two types may share the shape of: what a node is, is kept beside it.
 const TYPE_NAMES = new WeakMap<object, string>();
 
-const NAMES = { account: 'Account', position: 'Position', prediction: 'Prediction' } as const;
+const NAMES = {
+  account: 'Account',
+  position: 'Position',
+  prediction: 'Prediction',
+  signal: 'Signal',
+} as const;
 
 function asNode(found: NodeRecord | null): { readonly id: string } | null {
   if (found === null) return null;

@@ -9,6 +9,7 @@ import './node.ts';
 import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
+import './signal.ts';
 
 /** The whole schema; each file imported above has added its part. */
 export function createSchema(): GraphQLSchema {
