@@ -96,17 +96,7 @@ export function createUnitsOfWork(
   ): Promise<Outcome<Response>> {
     const outcome = await withRetry(
       request.call,
-      async () => {
-        try {
-          return await attempt(database, request, work);
-        } catch (error) {
-          if (error instanceof MissingPartitionError) {
-            await createPartitions(database, request.call, error.months);
-            return attempt(database, request, work);
-          }
-          throw error;
-        }
-      },
+      () => withPartitions(database, request.call, () => attempt(database, request, work)),
       mayRunAgain,
     );
     if (outcome.kind === 'committed' && outcome.commits.length > 0) onCommit(outcome.commits);
@@ -337,6 +327,26 @@ function mayRunAgain(error: unknown): boolean {
   // A second unit with the same key committed between our look and our insert.
   if (error.sqlState === '23505' && TAKEN_MEANWHILE.has(error.constraint)) return true;
   return error.isConnectionLost || RERUN.has(error.sqlState);
+}
+
+/** Each field of an operation may need months of its own, and stops the operation at the first. */
+async function withPartitions<T>(
+  database: Database,
+  call: Call,
+  run: () => Promise<T>,
+): Promise<T> {
+  const made = new Set<string>();
+  while (true) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof MissingPartitionError)) throw error;
+      const missing = error.months.filter((month) => !made.has(month));
+      if (missing.length === 0) throw error;
+      await createPartitions(database, call, missing);
+      for (const month of missing) made.add(month);
+    }
+  }
 }
 
 async function createPartitions(
