@@ -1,18 +1,15 @@
-import { chmod, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { settleCommit } from '../../../datasources/commit.ts';
 import {
-  checkConnections,
   createDatabase,
   type Database,
   type DatabaseOptions,
 } from '../../../datasources/database.ts';
-import { startEmbeddedPostgres } from '../../../datasources/embedded-postgres.ts';
 import type { Lane, Session } from '../../../datasources/lane.ts';
 import { requestRetries } from '../../../datasources/resilience.ts';
-import { AppError, FatalError } from '../../../errors.ts';
+import { AppError } from '../../../errors.ts';
 import { makeCall } from '../../support/call.ts';
 import { type Chaos, createChaos } from '../../support/chaos.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -327,81 +324,5 @@ describe('the breaker of a lane', () => {
     for (const each of [lane, short]) {
       expect(each.figures().breaker).toMatchObject({ state: 'CLOSED', failures: 0, opens: 0 });
     }
-  });
-});
-
-describe('settleCommit', () => {
-  async function begun(session: Session, id: number): Promise<string> {
-    await session.command('begin');
-    const [row] = await session.sql<{ xid: string }>`
-      insert into facts values (${id}) returning pg_current_xact_id()::text as xid`;
-    return row?.xid ?? '';
-  }
-
-  it.each([
-    ['before', 'aborted'],
-    ['after', 'committed'],
-  ] as const)('knows what became of a COMMIT cut %s the server got it', async (when, fate) => {
-    await database.trading.withSession(makeCall(), async (session) => {
-      const xid = await begun(session, 10);
-      const cut = chaos.cutAt('commit', when);
-      expect((await failureOf(session.command('commit'))).executed).toBe('UNKNOWN');
-      expect(session.isLost).toBe(true);
-      await cut;
-      expect(await settleCommit(database, makeCall(), xid)).toBe(fate);
-    });
-  });
-
-  it('waits for a transaction that is still in progress, beyond the deadline', async () => {
-    await database.trading.withSession(makeCall(), async (session) => {
-      const xid = await begun(session, 11);
-      const fate = settleCommit(database, makeCall({ deadlineMs: -1 }), xid);
-      const asked = () =>
-        database.statistics
-          .snapshot()
-          .statements.find(({ name }) => name === 'transactions.status');
-      await expect.poll(() => asked()?.calls).toBeGreaterThan(1);
-      await session.command('commit');
-      expect(await fate).toBe('committed');
-    });
-  });
-
-  it('does not know a transaction that the database never had', async () => {
-    expect(await settleCommit(database, makeCall(), '9223372036854775000')).toBe('unknown');
-  });
-});
-
-describe('checkConnections', () => {
-  it('refuses more than the server has room for', async () => {
-    const home = await mkdtemp(join(tmpdir(), 'tw-small-'));
-    await chmod(home, 0o755);
-    const server = await startEmbeddedPostgres({
-      home,
-      settings: { max_connections: '8', superuser_reserved_connections: '3', fsync: 'off' },
-    });
-    const target = { ...server.connection, isPrepareOn: true, isTlsOn: false };
-    const small = open({ target });
-    await expect(checkConnections(small, SLOTS)).resolves.toBeUndefined();
-    const error = await checkConnections(small, { ...SLOTS, feed: 2 }).catch((fault) => fault);
-    expect(error).toBeInstanceOf(FatalError);
-    expect(error.message).toBe(
-      'The lanes have 6 connections together, but the database allows 5: raise max_connections ' +
-        'or lower the slots.',
-    );
-    await small.close();
-    await server.stop();
-    await rm(home, { recursive: true });
-  });
-
-  it('accepts what fits', async () => {
-    await expect(checkConnections(database, SLOTS)).resolves.toBeUndefined();
-  });
-
-  it('accepts 50 connections together and refuses 51', async () => {
-    const slots = { trading: 32, interactive: 16, analytics: 1, feed: 1 };
-    await expect(checkConnections(database, slots)).resolves.toBeUndefined();
-    const error = await checkConnections(database, { ...slots, feed: 2 }).catch((fault) => fault);
-    expect(error).toBeInstanceOf(FatalError);
-    expect(error.message).toBe('The lanes have 51 connections together: at most 50 are allowed.');
   });
 });

@@ -132,7 +132,10 @@ async function write(storm: ReturnType<typeof createStorm>, transaction: number)
     if (error.code === 'CONFLICT') storm.repeated += 1;
     if (error.executed !== 'UNKNOWN' || xid === undefined) return false;
     storm.settled += 1;
-    const fate = await settleCommit(database, call, xid);
+    const fate = await settleCommit(database, call, xid, async (sql) => {
+      const rows = await sql`select from halves where transaction = ${transaction} limit 1`;
+      return rows.length > 0;
+    });
     expect(fate).not.toBe('unknown');
     return fate === 'committed';
   }
