@@ -11,6 +11,8 @@ export type Permission =
   | 'changes:read'
   | 'keys:read'
   | 'keys:write'
+  | 'orders:read'
+  | 'orders:write'
   | 'positions:read'
   | 'positions:write'
   | 'predictions:read'
@@ -38,6 +40,7 @@ export interface Actor {
 const READ: readonly Permission[] = [
   'accounts:read',
   'candles:read',
+  'orders:read',
   'positions:read',
   'predictions:read',
   'signals:read',
@@ -45,6 +48,7 @@ const READ: readonly Permission[] = [
 ];
 const WRITE: readonly Permission[] = [
   'candles:write',
+  'orders:write',
   'positions:write',
   'predictions:write',
   'signals:write',
@@ -138,6 +142,19 @@ const RULES: Rules = {
     triggerStops: 'positions:write',
     upsertMany: 'positions:write',
   },
+  orders: {
+    count: 'orders:read',
+    findByClientOrderIds: 'orders:write',
+    findByIds: 'orders:read',
+    findPlacingRules: 'orders:write',
+    insertMany: 'orders:write',
+    list: 'orders:read',
+    listByPositions: 'orders:read',
+    lock: 'orders:write',
+    lockForFills: 'orders:write',
+    lockOpen: 'orders:write',
+    updateMany: 'orders:write',
+  },
   positions: {
     count: 'positions:read',
     findByIds: 'positions:read',
@@ -146,6 +163,7 @@ const RULES: Rules = {
     list: 'positions:read',
     lock: 'positions:write',
     lockInstruments: 'positions:write',
+    lockOpen: 'positions:write',
     updateMany: 'positions:write',
   },
   predictions: {
@@ -169,8 +187,14 @@ const RULES: Rules = {
     processMany: 'signals:write',
   },
   trades: {
+    count: 'trades:read',
     findByClientIds: 'trades:write',
+    findByFillKeys: 'trades:write',
+    findByIds: 'trades:read',
     insertMany: 'trades:write',
+    list: 'trades:read',
+    listByOrders: 'trades:read',
+    listByPositions: 'trades:read',
   },
 };
 

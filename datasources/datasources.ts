@@ -4,6 +4,7 @@ import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
 import { createMarkRepository } from './mark.ts';
+import { createOrderRepository } from './order.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
 import { createSignalRepository } from './signal.ts';
@@ -20,6 +21,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     candles: createCandleRepository(sql, recorder),
     changes: createChangeRepository(sql),
     marks: createMarkRepository(sql, recorder),
+    orders: createOrderRepository(sql, recorder),
     positions: createPositionRepository(sql, recorder),
     predictions: createPredictionRepository(sql, recorder),
     signals: createSignalRepository(sql, recorder),

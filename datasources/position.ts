@@ -171,6 +171,21 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
         order by id for no key update`;
     },
 
+    /** The open rows of these instruments, of either side, locked in id order until the unit ends. */
+    async lockOpen(
+      accountId: string,
+      instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+    ): Promise<readonly Position[]> {
+      return sql<Position>`
+        /* positions.lockOpen */
+        select ${columns} from positions
+        where account_id = ${accountId} and status = 'OPEN' and (exchange, symbol) in (
+          select * from unnest(
+            ${instruments.map((one) => one.exchange)}::text[],
+            ${instruments.map((one) => one.symbol)}::text[]))
+        order by id for no key update`;
+    },
+
     /**
      * Inserts rows that are not there yet and records each. The ids of those inserted: one that is
      * missing met an open position or a client id that another unit committed meanwhile.
@@ -183,17 +198,18 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
         /* positions.insertMany */
         insert into positions (
           account_id, id, exchange, symbol, side, status, quantity, entry_price, stop_loss_price,
-          take_profit_price, leverage, fees, strategy, metadata, opened_at, updated_at, client_id,
-          item_hash, has_fills)
+          take_profit_price, leverage, realized_pnl, fees, strategy, close_reason, metadata,
+          opened_at, updated_at, closed_at, client_id, item_hash, has_fills)
         select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.status, i.quantity,
-          i."entryPrice", i."stopLossPrice", i."takeProfitPrice", i.leverage, i.fees, i.strategy,
-          i.metadata, i."openedAt", i."updatedAt", i."clientId", decode(i."itemHash", 'hex'),
-          i."hasFills"
+          i."entryPrice", i."stopLossPrice", i."takeProfitPrice", i.leverage, i."realizedPnl",
+          i.fees, i.strategy, i."closeReason", i.metadata, i."openedAt", i."updatedAt",
+          i."closedAt", i."clientId", decode(i."itemHash", 'hex'), i."hasFills"
         from json_to_recordset(${JSON.stringify(positions)}::text::json) as i (
           id uuid, exchange text, symbol text, side text, status text, quantity numeric,
           "entryPrice" numeric, "stopLossPrice" numeric, "takeProfitPrice" numeric,
-          leverage numeric, fees numeric, strategy text, metadata jsonb, "openedAt" timestamptz,
-          "updatedAt" timestamptz, "clientId" text, "itemHash" text, "hasFills" boolean)
+          leverage numeric, "realizedPnl" numeric, fees numeric, strategy text,
+          "closeReason" text, metadata jsonb, "openedAt" timestamptz, "updatedAt" timestamptz,
+          "closedAt" timestamptz, "clientId" text, "itemHash" text, "hasFills" boolean)
         order by i.exchange, i.symbol, i.side
         on conflict do nothing
         returning id`;

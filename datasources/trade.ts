@@ -1,5 +1,7 @@
 import type { ChangeRecorder } from './change-recorder.ts';
-import type { Sql } from './sql.ts';
+import { lowestIdAfter, lowestIdOf } from './order.ts';
+import { type Cut, keyset } from './position.ts';
+import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type OrderSide = 'BUY' | 'SELL';
 
@@ -36,10 +38,120 @@ export interface KnownTrade {
   readonly positionId: string;
 }
 
+export interface TradeWhere {
+  readonly exchange?: string | null;
+  readonly symbols?: readonly string[] | null;
+  readonly side?: OrderSide | null;
+  readonly strategy?: string | null;
+  readonly orderIds?: readonly string[] | null;
+  /** Of positions moved, and of those opened by a flip. */
+  readonly positionIds?: readonly string[] | null;
+  /** from <= executedAt < to */
+  readonly executedAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+}
+
+/** The natural key of a fill. */
+export interface FillKey {
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly orderId: string;
+  readonly exchangeTradeId: string;
+}
+
 export type TradeRepository = ReturnType<typeof createTradeRepository>;
+
+const columns = fragment`
+  t.account_id, t.id, t.exchange, t.symbol, t.side, trim_scale(t.price) as price,
+  trim_scale(t.quantity) as quantity, trim_scale(t.commission) as commission,
+  t.commission_asset, trim_scale(t.realized_pnl) as realized_pnl, t.exchange_trade_id,
+  t.strategy, t.executed_at, t.order_id, t.position_id, t.opened_position_id`;
 
 export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
   return {
+    /** Rows in the order of `ids`; null where there is none. */
+    async findByIds(accountId: string, ids: readonly string[]): Promise<readonly (Trade | null)[]> {
+      const rows = await sql<Trade>`
+        /* trades.findByIds */
+        select ${columns} from trades t
+        where t.account_id = ${accountId} and t.id = any(${ids}::uuid[])`;
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(id) ?? null);
+    },
+
+    /** Rows that match, by id, which is by the time of their execution. */
+    async list(accountId: string, where: TradeWhere, cut: Cut): Promise<readonly Trade[]> {
+      return sql<Trade>`
+        /* trades.list */
+        select ${columns} from trades t
+        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
+        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
+        limit ${cut.limit}`;
+    },
+
+    async count(accountId: string, where: TradeWhere): Promise<number> {
+      const [row] = await sql<{ count: number }>`
+        /* trades.count */
+        select count(*)::int as count from trades
+        where account_id = ${accountId} ${conditions(where)}`;
+      return row?.count ?? 0;
+    },
+
+    /** The fills of each of these orders: the newest `limit`, oldest first. */
+    async listByOrders(
+      accountId: string,
+      orderIds: readonly string[],
+      limit: number,
+    ): Promise<readonly Trade[]> {
+      return sql<Trade>`
+        /* trades.listByOrders */
+        select newest.* from unnest(${orderIds}::uuid[]) as parent (id)
+        cross join lateral (
+          select ${columns} from trades t
+          where t.account_id = ${accountId} and t.order_id = parent.id
+          order by t.id desc limit ${limit}) as newest
+        order by newest.id`;
+    },
+
+    /** The trades that moved or opened each of these positions: the newest `limit`, oldest first. */
+    async listByPositions(
+      accountId: string,
+      positionIds: readonly string[],
+      limit: number,
+    ): Promise<readonly { readonly parentId: string; readonly trade: Trade }[]> {
+      const rows = await sql<Trade & { readonly parentId: string }>`
+        /* trades.listByPositions */
+        select newest.* from unnest(${positionIds}::uuid[]) as parent (id)
+        cross join lateral (
+          select parent.id as parent_id, both_kinds.* from (
+            (select ${columns} from trades t
+             where t.account_id = ${accountId} and t.position_id = parent.id
+             order by t.id desc limit ${limit})
+            union all
+            (select ${columns} from trades t
+             where t.account_id = ${accountId} and t.opened_position_id = parent.id
+             order by t.id desc limit ${limit})) as both_kinds
+          order by both_kinds.id desc limit ${limit}) as newest
+        order by newest.id`;
+      return rows.map(({ parentId, ...trade }) => ({ parentId, trade }));
+    },
+
+    /** The trades under these natural keys with the hashes of their items, in no order. */
+    async findByFillKeys(
+      accountId: string,
+      keys: readonly FillKey[],
+    ): Promise<readonly NewTrade[]> {
+      return sql<NewTrade>`
+        /* trades.findByFillKeys */
+        select ${columns}, t.client_id, encode(t.item_hash, 'hex') as item_hash from trades t
+        where t.account_id = ${accountId}
+          and (t.exchange, t.symbol, t.order_id, t.exchange_trade_id) in (
+            select * from unnest(
+              ${keys.map((key) => key.exchange)}::text[],
+              ${keys.map((key) => key.symbol)}::text[],
+              ${keys.map((key) => key.orderId)}::uuid[],
+              ${keys.map((key) => key.exchangeTradeId)}::text[]))`;
+    },
+
     /** What was written under these client ids, in no order. */
     async findByClientIds(
       accountId: string,
@@ -81,4 +193,23 @@ export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
       }
     },
   };
+}
+
+function conditions(where: TradeWhere): SqlStatement<unknown> {
+  const { from, to } = where.executedAt ?? {};
+  const { positionIds } = where;
+  return fragment`
+    ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
+    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.side ? fragment`and side = ${where.side}` : fragment``}
+    ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}
+    ${where.orderIds ? fragment`and order_id = any(${where.orderIds}::uuid[])` : fragment``}
+    ${
+      positionIds
+        ? fragment`and (position_id = any(${positionIds}::uuid[])
+            or opened_position_id = any(${positionIds}::uuid[]))`
+        : fragment``
+    }
+    ${from ? fragment`and executed_at >= ${from} and id >= ${lowestIdOf(from)}` : fragment``}
+    ${to ? fragment`and executed_at < ${to} and id < ${lowestIdAfter(to)}` : fragment``}`;
 }

@@ -1,9 +1,11 @@
 import type { Context } from '../context.ts';
 import type { Account } from '../datasources/account.ts';
 import { decodeId, type GlobalId, quote } from '../datasources/id.ts';
+import type { Order } from '../datasources/order.ts';
 import type { Position } from '../datasources/position.ts';
 import type { Prediction } from '../datasources/prediction.ts';
 import type { Signal } from '../datasources/signal.ts';
+import type { Trade } from '../datasources/trade.ts';
 import { AppError } from '../errors.ts';
 import { assertMay } from '../access.ts';
 
@@ -11,9 +13,11 @@ export const NODES_MAX = 500;
 
 export type NodeRecord =
   | { readonly kind: 'account'; readonly record: Account }
+  | { readonly kind: 'order'; readonly record: Order }
   | { readonly kind: 'position'; readonly record: Position }
   | { readonly kind: 'prediction'; readonly record: Prediction }
-  | { readonly kind: 'signal'; readonly record: Signal };
+  | { readonly kind: 'signal'; readonly record: Signal }
+  | { readonly kind: 'trade'; readonly record: Trade };
 
 /**
  * What these ids name, in their order; null where there is nothing. One statement per kind and
@@ -52,12 +56,16 @@ async function readGroup(
   const [first] = group;
   if (first === undefined) return;
   const ids = group.map((one) => one.id);
-  const { accounts, positions, predictions, signals } = context.datasources;
+  const { accounts, orders, positions, predictions, signals, trades } = context.datasources;
   switch (first.kind) {
     case 'account': {
       for (const id of ids) assertMay(context.actor, 'accounts:read', id);
       const rows = await accounts.findByIds(ids);
       return put(rows, (record) => ({ kind: 'account', record }));
+    }
+    case 'order': {
+      const rows = await orders.findByIds(first.accountId, ids);
+      return put(rows, (record) => ({ kind: 'order', record }));
     }
     case 'position': {
       const rows = await positions.findByIds(first.accountId, ids);
@@ -70,6 +78,10 @@ async function readGroup(
     case 'signal': {
       const rows = await signals.findByIds(first.accountId, ids);
       return put(rows, (record) => ({ kind: 'signal', record }));
+    }
+    case 'trade': {
+      const rows = await trades.findByIds(first.accountId, ids);
+      return put(rows, (record) => ({ kind: 'trade', record }));
     }
     default:
       // The other kinds have no rows yet.

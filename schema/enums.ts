@@ -1,6 +1,37 @@
 import { builder } from './builder.ts';
 
 export const OrderSide = builder.enumType('OrderSide', { values: ['BUY', 'SELL'] as const });
+export const OrderType = builder.enumType('OrderType', {
+  values: [
+    'MARKET',
+    'LIMIT',
+    'STOP_MARKET',
+    'STOP_LIMIT',
+    'TAKE_PROFIT_MARKET',
+    'TAKE_PROFIT_LIMIT',
+    'TRAILING_STOP',
+  ] as const,
+});
+export const TimeInForce = builder.enumType('TimeInForce', {
+  values: {
+    GTC: { description: 'Until it is canceled.' },
+    IOC: { description: 'What fills at once; the rest is canceled.' },
+    FOK: { description: 'All of it at once, or nothing.' },
+    GTX: { description: 'Post only: canceled if it would fill at once.' },
+    GTD: { description: 'Until expiresAt.' },
+  } as const,
+});
+export const OrderStatus = builder.enumType('OrderStatus', {
+  values: {
+    PENDING: { description: 'Stored here; the exchange has not said anything yet.' },
+    OPEN: { description: 'The exchange has accepted it.' },
+    PARTIALLY_FILLED: {},
+    FILLED: {},
+    CANCELED: { description: 'A late fill is booked all the same.' },
+    REJECTED: { description: 'The exchange refused it: it has no fills.' },
+    EXPIRED: { description: 'A late fill is booked all the same.' },
+  } as const,
+});
 export const PositionSide = builder.enumType('PositionSide', {
   values: ['LONG', 'SHORT'] as const,
 });

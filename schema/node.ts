@@ -13,9 +13,11 @@ const TYPE_NAMES = new WeakMap<object, string>();
 
 const NAMES = {
   account: 'Account',
+  order: 'Order',
   position: 'Position',
   prediction: 'Prediction',
   signal: 'Signal',
+  trade: 'Trade',
 } as const;
 
 function asNode(found: NodeRecord | null): { readonly id: string } | null {

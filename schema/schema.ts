@@ -1,3 +1,4 @@
+import { clearAllDataLoaders } from '@pothos/plugin-dataloader';
 import type { GraphQLSchema } from 'graphql';
 import { builder } from './builder.ts';
 import './scalars.ts';
@@ -6,12 +7,25 @@ import './candle.ts';
 import './change.ts';
 import './mark.ts';
 import './node.ts';
+import './order.ts';
 import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
 import './signal.ts';
+import './trade.ts';
 
 /** The whole schema; each file imported above has added its part. */
 export function createSchema(): GraphQLSchema {
-  return builder.toSchema();
+  const schema = builder.toSchema();
+  // The fields of a mutation run one after the other over one context: a relation that was loaded
+  // for one of them may have been changed by the next.
+  for (const field of Object.values(schema.getMutationType()?.getFields() ?? {})) {
+    const { resolve } = field;
+    if (resolve === undefined) continue;
+    field.resolve = (root, args, context, info) => {
+      clearAllDataLoaders(context);
+      return resolve(root, args, context, info);
+    };
+  }
+  return schema;
 }

@@ -1,0 +1,360 @@
+import type { TradingState } from './change-recorder.ts';
+import type { ChangeRecorder } from './change-recorder.ts';
+import { type Cut, keyset, type PositionSide } from './position.ts';
+import { fragment, type Sql, type SqlStatement } from './sql.ts';
+import type { OrderSide } from './trade.ts';
+
+export type OrderType =
+  | 'MARKET'
+  | 'LIMIT'
+  | 'STOP_MARKET'
+  | 'STOP_LIMIT'
+  | 'TAKE_PROFIT_MARKET'
+  | 'TAKE_PROFIT_LIMIT'
+  | 'TRAILING_STOP';
+export type TimeInForce = 'GTC' | 'IOC' | 'FOK' | 'GTX' | 'GTD';
+export type OrderStatus =
+  | 'PENDING'
+  | 'OPEN'
+  | 'PARTIALLY_FILLED'
+  | 'FILLED'
+  | 'CANCELED'
+  | 'REJECTED'
+  | 'EXPIRED';
+
+/** An instruction. It is also the document that stands before and after in the change log. */
+export interface Order {
+  readonly accountId: string;
+  readonly id: string;
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly side: OrderSide;
+  readonly type: OrderType;
+  readonly timeInForce: TimeInForce;
+  readonly status: OrderStatus;
+  readonly price: string | null;
+  readonly stopPrice: string | null;
+  readonly quantity: string;
+  readonly filledQuantity: string;
+  readonly averagePrice: string | null;
+  readonly stopLossPrice: string | null;
+  readonly takeProfitPrice: string | null;
+  readonly trailBy: string | null;
+  readonly leverage: string;
+  readonly reduceOnly: boolean;
+  readonly positionSide: PositionSide;
+  readonly expiresAt: string | null;
+  readonly clientOrderId: string;
+  readonly exchangeOrderId: string | null;
+  readonly strategy: string | null;
+  readonly reason: string | null;
+  readonly metadata: unknown;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly closedAt: string | null;
+  readonly version: number;
+  /** The position that its last fill moved or opened; null before the first. */
+  readonly positionId: string | null;
+}
+
+/** An order as it is placed: what a repeat of its item is recognized by comes along. */
+export interface NewOrder extends Order {
+  readonly itemHash: string;
+}
+
+export interface OrderWhere {
+  readonly ids?: readonly string[] | null;
+  readonly exchange?: string | null;
+  readonly symbols?: readonly string[] | null;
+  readonly status?: readonly OrderStatus[] | null;
+  readonly side?: OrderSide | null;
+  readonly strategy?: string | null;
+  readonly clientOrderIds?: readonly string[] | null;
+  /** from <= createdAt < to */
+  readonly createdAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+}
+
+/** An instrument as operators registered it; null: not said. */
+export interface Registration {
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly tickSize: string | null;
+  readonly stepSize: string | null;
+  readonly quoteAsset: string | null;
+}
+
+/** What the placing of orders is judged by. */
+export interface PlacingRules {
+  readonly hedgeMode: boolean;
+  readonly tradingState: TradingState;
+  readonly registrations: readonly Registration[];
+}
+
+/** A locked order with what its fills are judged by. */
+export interface FillableOrder {
+  readonly order: Order;
+  readonly hedgeMode: boolean;
+  readonly quoteAsset: string | null;
+}
+
+export type OrderRepository = ReturnType<typeof createOrderRepository>;
+
+const columns = fragment`
+  o.account_id, o.id, o.exchange, o.symbol, o.side, o.type, o.time_in_force, o.status,
+  trim_scale(o.price) as price, trim_scale(o.stop_price) as stop_price,
+  trim_scale(o.quantity) as quantity, trim_scale(o.filled_quantity) as filled_quantity,
+  trim_scale(o.average_price) as average_price,
+  trim_scale(o.stop_loss_price) as stop_loss_price,
+  trim_scale(o.take_profit_price) as take_profit_price, trim_scale(o.trail_by) as trail_by,
+  trim_scale(o.leverage) as leverage, o.reduce_only, o.position_side, o.expires_at,
+  o.client_order_id, o.exchange_order_id, o.strategy, o.reason, o.metadata, o.created_at,
+  o.updated_at, o.closed_at, o.version, o.position_id`;
+
+export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
+  return {
+    /** Rows in the order of `ids`; null where there is none. */
+    async findByIds(accountId: string, ids: readonly string[]): Promise<readonly (Order | null)[]> {
+      const rows = await sql<Order>`
+        /* orders.findByIds */
+        select ${columns} from orders o
+        where o.account_id = ${accountId} and o.id = any(${ids}::uuid[])`;
+      const byId = new Map(rows.map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(id) ?? null);
+    },
+
+    /** Rows that match, by id, which is by the time they were placed. */
+    async list(accountId: string, where: OrderWhere, cut: Cut): Promise<readonly Order[]> {
+      return sql<Order>`
+        /* orders.list */
+        select ${columns} from orders o
+        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
+        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
+        limit ${cut.limit}`;
+    },
+
+    async count(accountId: string, where: OrderWhere): Promise<number> {
+      const [row] = await sql<{ count: number }>`
+        /* orders.count */
+        select count(*)::int as count from orders
+        where account_id = ${accountId} ${conditions(where)}`;
+      return row?.count ?? 0;
+    },
+
+    /** The orders whose fills moved each of these positions: the newest `limit`, oldest first. */
+    async listByPositions(
+      accountId: string,
+      positionIds: readonly string[],
+      limit: number,
+    ): Promise<readonly { readonly parentId: string; readonly order: Order }[]> {
+      const rows = await sql<Order & { readonly parentId: string }>`
+        /* orders.listByPositions */
+        select newest.* from unnest(${positionIds}::uuid[]) as parent (id)
+        cross join lateral (
+          select parent.id as parent_id, ${columns} from orders o
+          where o.account_id = ${accountId} and o.id in (
+            select order_id from trades
+            where account_id = ${accountId} and position_id = parent.id
+            union all
+            select order_id from trades
+            where account_id = ${accountId} and opened_position_id = parent.id)
+          order by o.id desc limit ${limit}) as newest
+        order by newest.id`;
+      return rows.map(({ parentId, ...order }) => ({ parentId, order }));
+    },
+
+    /** What orders of these instruments are judged by; null where there is no such account. */
+    async findPlacingRules(
+      accountId: string,
+      instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+    ): Promise<PlacingRules | null> {
+      const rows = await sql<
+        Pick<PlacingRules, 'hedgeMode' | 'tradingState'> & {
+          readonly [Column in keyof Registration]: Registration[Column] | null;
+        }
+      >`
+        /* orders.findPlacingRules */
+        select a.hedge_mode, h.trading_state, i.exchange, i.symbol,
+          trim_scale(i.tick_size) as tick_size, trim_scale(i.step_size) as step_size,
+          i.quote_asset
+        from accounts a join account_heads h on h.account_id = a.id
+        left join instruments i on (i.exchange, i.symbol) in (
+          select * from unnest(
+            ${instruments.map((one) => one.exchange)}::text[],
+            ${instruments.map((one) => one.symbol)}::text[]))
+        where a.id = ${accountId}`;
+      const [first] = rows;
+      if (first === undefined) return null;
+      const registrations = rows.flatMap(({ exchange, symbol, tickSize, stepSize, quoteAsset }) =>
+        exchange === null || symbol === null
+          ? []
+          : [{ exchange, symbol, tickSize, stepSize, quoteAsset }],
+      );
+      const { hedgeMode, tradingState } = first;
+      return { hedgeMode, tradingState, registrations };
+    },
+
+    /** The orders under these client ids with the hashes of their items, in no order. */
+    async findByClientOrderIds(
+      accountId: string,
+      clientOrderIds: readonly string[],
+    ): Promise<readonly NewOrder[]> {
+      return sql<NewOrder>`
+        /* orders.findByClientOrderIds */
+        select ${columns}, encode(o.item_hash, 'hex') as item_hash from orders o
+        where o.account_id = ${accountId}
+          and o.client_order_id = any(${clientOrderIds}::text[])`;
+    },
+
+    /**
+     * The rows with these ids and client ids, locked in id order until the unit ends, so that two
+     * batches over the same rows wait for each other and never deadlock.
+     */
+    async lock(
+      accountId: string,
+      ids: readonly string[],
+      clientOrderIds: readonly string[],
+    ): Promise<readonly Order[]> {
+      return sql<Order>`
+        /* orders.lock */
+        select ${columns} from orders o
+        where o.account_id = ${accountId} and ${named(ids, clientOrderIds)}
+        order by o.id for no key update of o`;
+    },
+
+    /** Like `lock`, with what fills are judged by. */
+    async lockForFills(
+      accountId: string,
+      ids: readonly string[],
+      clientOrderIds: readonly string[],
+    ): Promise<readonly FillableOrder[]> {
+      const rows = await sql<Order & Omit<FillableOrder, 'order'>>`
+        /* orders.lockForFills */
+        select ${columns}, a.hedge_mode, i.quote_asset
+        from orders o join accounts a on a.id = o.account_id
+        left join instruments i on i.exchange = o.exchange and i.symbol = o.symbol
+        where o.account_id = ${accountId} and ${named(ids, clientOrderIds)}
+        order by o.id for no key update of o`;
+      return rows.map(({ hedgeMode, quoteAsset, ...order }) => ({ order, hedgeMode, quoteAsset }));
+    },
+
+    /** The open orders that match, at most `limit`, locked in id order until the unit ends. */
+    async lockOpen(accountId: string, where: OrderWhere, limit: number): Promise<readonly Order[]> {
+      return sql<Order>`
+        /* orders.lockOpen */
+        select ${columns} from orders o
+        where account_id = ${accountId} and status in ('PENDING', 'OPEN', 'PARTIALLY_FILLED')
+          ${conditions(where)}
+        order by id limit ${limit} for no key update`;
+    },
+
+    /**
+     * Inserts the orders whose client ids are not used yet and records each. The ids of those
+     * inserted; a unit that is using one of them at the same time is waited for.
+     */
+    async insertMany(accountId: string, orders: readonly NewOrder[]): Promise<ReadonlySet<string>> {
+      const rows = await sql<{ id: string }>`
+        /* orders.insertMany */
+        insert into orders (
+          account_id, id, exchange, symbol, side, type, time_in_force, status, price, stop_price,
+          quantity, stop_loss_price, take_profit_price, trail_by, leverage, reduce_only,
+          position_side, expires_at, client_order_id, strategy, metadata, created_at, updated_at,
+          item_hash)
+        select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.type, i."timeInForce",
+          i.status, i.price, i."stopPrice", i.quantity, i."stopLossPrice", i."takeProfitPrice",
+          i."trailBy", i.leverage, i."reduceOnly", i."positionSide", i."expiresAt",
+          i."clientOrderId", i.strategy, i.metadata, i."createdAt", i."updatedAt",
+          decode(i."itemHash", 'hex')
+        from json_to_recordset(${JSON.stringify(orders)}::text::json) as i (
+          id uuid, exchange text, symbol text, side text, type text, "timeInForce" text,
+          status text, price numeric, "stopPrice" numeric, quantity numeric,
+          "stopLossPrice" numeric, "takeProfitPrice" numeric, "trailBy" numeric,
+          leverage numeric, "reduceOnly" boolean, "positionSide" text, "expiresAt" timestamptz,
+          "clientOrderId" text, strategy text, metadata jsonb, "createdAt" timestamptz,
+          "updatedAt" timestamptz, "itemHash" text)
+        order by i."clientOrderId"
+        on conflict (account_id, client_order_id) do nothing
+        returning id`;
+      const inserted = new Set(rows.map((row) => row.id));
+      for (const { itemHash: _itemHash, ...after } of orders) {
+        if (!inserted.has(after.id)) continue;
+        const ids = [after.id];
+        recorder.record({ accountId, entity: 'order', operation: 'INSERT', ids, after });
+      }
+      return inserted;
+    },
+
+    /**
+     * Writes the next state of rows that this unit has locked and records each. `next.version` is
+     * the version it becomes. The statement itself refuses a move against the state machine.
+     */
+    async updateMany(
+      accountId: string,
+      updates: readonly { readonly before: Order; readonly next: Order }[],
+    ): Promise<void> {
+      const rows = await sql`
+        /* orders.updateMany */
+        update orders as o
+        set status = i.status, price = i.price, stop_price = i."stopPrice", quantity = i.quantity,
+          filled_quantity = i."filledQuantity", average_price = i."averagePrice",
+          stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
+          exchange_order_id = i."exchangeOrderId", reason = i.reason, metadata = i.metadata,
+          updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
+          position_id = i."positionId"
+        from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
+          as i (
+            id uuid, status text, price numeric, "stopPrice" numeric, quantity numeric,
+            "filledQuantity" numeric, "averagePrice" numeric, "stopLossPrice" numeric,
+            "takeProfitPrice" numeric, "exchangeOrderId" text, reason text, metadata jsonb,
+            "updatedAt" timestamptz, "closedAt" timestamptz, version int, "positionId" uuid)
+        where o.account_id = ${accountId} and o.id = i.id and o.version = i.version - 1
+          and order_may_become(o.status, i.status)`;
+      if (rows.count !== updates.length) throw new Error('a locked order changed under its lock');
+      for (const { before, next } of updates) {
+        const ids = [next.id];
+        recorder.record({
+          accountId,
+          entity: 'order',
+          operation: 'UPDATE',
+          ids,
+          before,
+          after: next,
+        });
+      }
+    },
+  };
+}
+
+function named(ids: readonly string[], clientOrderIds: readonly string[]): SqlStatement<unknown> {
+  if (clientOrderIds.length === 0) return fragment`o.id = any(${ids}::uuid[])`;
+  if (ids.length === 0) return fragment`o.client_order_id = any(${clientOrderIds}::text[])`;
+  return fragment`(
+    o.id = any(${ids}::uuid[]) or o.client_order_id = any(${clientOrderIds}::text[]))`;
+}
+
+function conditions(where: OrderWhere): SqlStatement<unknown> {
+  const { from, to } = where.createdAt ?? {};
+  return fragment`
+    ${where.ids ? fragment`and id = any(${where.ids}::uuid[])` : fragment``}
+    ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
+    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.status ? fragment`and status = any(${where.status}::text[])` : fragment``}
+    ${where.side ? fragment`and side = ${where.side}` : fragment``}
+    ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}
+    ${
+      where.clientOrderIds
+        ? fragment`and client_order_id = any(${where.clientOrderIds}::text[])`
+        : fragment``
+    }
+    ${from ? fragment`and created_at >= ${from} and id >= ${lowestIdOf(from)}` : fragment``}
+    ${to ? fragment`and created_at < ${to} and id < ${lowestIdAfter(to)}` : fragment``}`;
+}
+
+/** The bounds on ids are for the index; they hold the whole millisecond of an instant. */
+export function lowestIdOf(instant: string): SqlStatement<unknown> {
+  return fragment`uuid_at(date_trunc('milliseconds', ${instant}::timestamptz))`;
+}
+
+export function lowestIdAfter(instant: string): SqlStatement<unknown> {
+  return fragment`uuid_at(
+    date_trunc('milliseconds', ${instant}::timestamptz) + interval '1 millisecond')`;
+}
