@@ -34,8 +34,10 @@ export interface Head {
 
 export interface ChangeWhere {
   readonly entities?: readonly string[] | null;
-  /** Row ids. */
+  /** Row ids or keys; batches that name one of them are found, too. */
   readonly ids?: readonly string[] | null;
+  /** Ids of rows whose changes are never batches: found by an index. */
+  readonly singleIds?: readonly string[] | null;
   readonly actor?: string | null;
   readonly operations?: readonly ChangeOperation[] | null;
   /** from <= at < to */
@@ -105,32 +107,31 @@ export async function readAfter(
     order by seq limit ${limit}`;
 }
 
-/** The seq of the oldest change that is still kept, or null where there is none. */
-export async function readLowestSeq(sql: Sql, accountId: string): Promise<string | null> {
-  const [row] = await sql<{ seq: string | null }>`
-    /* changes.readLowestSeq */
-    select min(seq) as seq from changes where account_id = ${accountId}`;
-  return row?.seq ?? null;
-}
-
 function conditions(where: ChangeWhere): SqlStatement<unknown> {
-  // One id is what a history asks for, and it has an index of its own.
-  const [id, ...others] = where.ids ?? [];
-  const isHistory = id !== undefined && others.length === 0;
   return fragment`
     ${where.entities ? fragment`and entity = any(${where.entities}::text[])` : fragment``}
-    ${isHistory ? fragment`and count = 1 and ids[1] = ${id}` : fragment``}
-    ${where.ids && !isHistory ? fragment`and ids && ${where.ids}::text[]` : fragment``}
+    ${where.ids ? fragment`and ids && ${where.ids}::text[]` : fragment``}
+    ${where.singleIds ? fragment`and count = 1 and ${firstIdIs(where.singleIds)}` : fragment``}
     ${where.actor ? fragment`and actor = ${where.actor}` : fragment``}
     ${where.operations ? fragment`and operation = any(${where.operations}::text[])` : fragment``}
     ${where.at?.from ? fragment`and at >= ${where.at.from}` : fragment``}
     ${where.at?.to ? fragment`and at < ${where.at.to}` : fragment``}`;
 }
 
+/** With one id the index gives the rows in the order of seqs, and the page ends early. */
+function firstIdIs(ids: readonly string[]): SqlStatement<unknown> {
+  const [id, ...others] = ids;
+  if (id !== undefined && others.length === 0) return fragment`ids[1] = ${id}`;
+  return fragment`ids[1] = any(${ids}::text[])`;
+}
+
 /** What a walk along the chain of an account found. */
 export interface ChainReport {
   readonly accountId: string;
+  /** Changes that were found to be right. */
   readonly checked: number;
+  /** The last seq by the account's head; null: the account has none. */
+  readonly head: string | null;
   /** Null: the chain holds up to the head. */
   readonly firstBad: { readonly seq: string; readonly reason: string } | null;
 }
@@ -138,79 +139,118 @@ export interface ChainReport {
 const CHUNK_ROWS = 10_000;
 
 /**
- * Recomputes every hash of an account's log from its oldest row and compares it: a row that was
- * altered, removed or added, and a head that was, are found. The oldest row is taken as it is when
- * those before it were deleted by retention. The database does the hashing.
+ * Recomputes the hashes of an account's log, in the database, and compares them: a row that was
+ * altered, removed or added is found, and a head that was. Changes committed meanwhile are left out.
+ * With `fromSeq` it begins there, which is for a log whose older rows were deleted on purpose: its
+ * first row is then taken to follow from them.
  */
-export async function verifyChain(sql: Sql, accountId: string): Promise<ChainReport> {
-  const [head] = await sql<{ seq: string; hash: string }>`
-    /* changes.readChainHead */
-    select seq, encode(hash, 'hex') as hash from account_heads where account_id = ${accountId}`;
-  if (head === undefined) {
-    return { accountId, checked: 0, firstBad: { seq: '0', reason: 'the account has no head' } };
+export async function verifyChain(
+  sql: Sql,
+  accountId: string,
+  fromSeq: string = '1',
+): Promise<ChainReport> {
+  const end = await readChainEnd(sql, accountId);
+  if (end === undefined) {
+    const firstBad = { seq: '0', reason: 'the account has no head' };
+    return { accountId, checked: 0, head: null, firstBad };
   }
-  let previous: { seq: string; hash: string } | null = null;
+  const report = { accountId, head: end.seq };
+  let previous = await readLinkBefore(sql, accountId, BigInt(fromSeq));
   let checked = 0;
   for (;;) {
-    const [chunk] = await readChunk(sql, accountId, previous, head.seq);
-    if (chunk === undefined || chunk.count === 0) break;
+    const [chunk] = await readChunk(sql, accountId, previous, end.seq);
+    if (chunk === undefined) throw new Error('an aggregate gave no row');
+    checked += chunk.rightCount;
     if (chunk.badSeq !== null) {
-      return { accountId, checked, firstBad: { seq: chunk.badSeq, reason: chunk.reason ?? '' } };
+      const firstBad = { seq: chunk.badSeq, reason: chunk.reason ?? 'unknown' };
+      return { ...report, checked, firstBad };
     }
-    checked += chunk.count;
+    if (chunk.lastSeq === null) break;
     previous = { seq: chunk.lastSeq, hash: chunk.lastHash };
   }
-  const end = previous ?? { seq: '0', hash: '' };
-  if (end.seq !== head.seq) {
-    const reason = `the head is at ${head.seq}, the last row at ${end.seq}`;
-    return { accountId, checked, firstBad: { seq: end.seq, reason } };
+  return { ...report, checked, firstBad: judgeEnd(end, previous) };
+}
+
+interface Link {
+  readonly seq: string;
+  /** Hex; null: not known, what follows is taken as it is. */
+  readonly hash: string | null;
+}
+
+interface ChainEnd {
+  readonly seq: string;
+  readonly hash: string;
+  readonly lastSeq: string;
+}
+
+async function readChainEnd(sql: Sql, accountId: string): Promise<ChainEnd | undefined> {
+  const [end] = await sql<ChainEnd>`
+    /* changes.readChainEnd */
+    select h.seq, encode(h.hash, 'hex') as hash,
+      (select coalesce(max(c.seq), 0) from changes c where c.account_id = h.account_id) as last_seq
+    from account_heads h where h.account_id = ${accountId}`;
+  return end;
+}
+
+/** The link that a seq follows: nothing at all before the first, unknown when it was deleted. */
+async function readLinkBefore(sql: Sql, accountId: string, fromSeq: bigint): Promise<Link> {
+  const seq = String(fromSeq - 1n);
+  if (seq === '0') return { seq, hash: '' };
+  const [row] = await sql<{ hash: string }>`
+    /* changes.readLink */
+    select encode(hash, 'hex') as hash from changes
+    where account_id = ${accountId} and seq = ${seq}`;
+  return { seq, hash: row?.hash ?? null };
+}
+
+function judgeEnd(end: ChainEnd, last: Link): ChainReport['firstBad'] {
+  if (last.seq !== end.seq) {
+    const seq = String(BigInt(last.seq) + 1n);
+    return { seq, reason: `rows are missing up to the head, which is ${end.seq}` };
   }
-  if (end.hash !== head.hash) {
-    const reason = 'the head has another hash than the last row';
-    return { accountId, checked, firstBad: { seq: end.seq, reason } };
+  if (end.lastSeq !== end.seq) {
+    const seq = String(BigInt(end.seq) + 1n);
+    return { seq, reason: `the head is ${end.seq}, but there are rows up to ${end.lastSeq}` };
   }
-  return { accountId, checked, firstBad: null };
+  if (last.hash === null || last.hash === end.hash) return null;
+  return { seq: end.seq, reason: 'the head has another hash than the last row' };
 }
 
 interface Chunk {
-  readonly count: number;
-  readonly lastSeq: string;
-  readonly lastHash: string;
+  /** Rows before the first bad one. */
+  readonly rightCount: number;
+  readonly lastSeq: string | null;
+  readonly lastHash: string | null;
   readonly badSeq: string | null;
   readonly reason: string | null;
 }
 
-function readChunk(
-  sql: Sql,
-  accountId: string,
-  previous: { readonly seq: string; readonly hash: string } | null,
-  headSeq: string,
-) {
-  // The first row that is kept begins the chain: after nothing, when it is the first of all.
+function readChunk(sql: Sql, accountId: string, previous: Link, endSeq: string) {
   return sql<Chunk>`
     /* changes.verifyChunk */
-    with kept as (
-      select c.*, lag(c.seq, 1, ${previous?.seq ?? null}::int8) over w as before_seq,
-        lag(c.hash, 1, decode(${previous?.hash ?? null}, 'hex')) over w as before_hash
-      from changes c
-      where account_id = ${accountId} and seq > ${previous?.seq ?? '0'} and seq <= ${headSeq}
-      window w as (order by seq)
+    with chunk as (
+      select * from changes
+      where account_id = ${accountId} and seq > ${previous.seq} and seq <= ${endSeq}
       order by seq limit ${CHUNK_ROWS}
+    ), linked as (
+      select *, lag(seq, 1, ${previous.seq}::bigint) over w as before_seq,
+        lag(hash, 1, decode(${previous.hash}, 'hex')) over w as before_hash
+      from chunk window w as (order by seq)
     ), judged as (
       select seq, hash, case
-        when before_seq is null and seq > 1 then null
-        when coalesce(before_seq, 0) + 1 <> seq then 'rows before it are missing'
+        when seq <> before_seq + 1 then 'rows before it are missing'
         when row_hash <> change_row_hash(account_id, entity, operation, ids, count, before, after,
           actor, request_id, operation_name) then 'the row was altered'
-        when hash <> change_hash(coalesce(before_hash, '\\x'), row_hash, seq, at)
+        when hash <> change_hash(before_hash, row_hash, seq, at)
           then 'its place, its instant or the row before it was altered'
         end as reason
-      from kept
+      from linked
     ), bad as (
       select seq, reason from judged where reason is not null order by seq limit 1
     )
-    select count(*)::int as count, max(seq) as last_seq,
-      encode((array_agg(hash order by seq desc))[1], 'hex') as last_hash,
+    select count(*) filter (where seq < coalesce((select seq from bad), seq + 1))::int
+        as right_count,
+      max(seq) as last_seq, encode((array_agg(hash order by seq desc))[1], 'hex') as last_hash,
       (select seq from bad) as bad_seq, (select reason from bad) as reason
     from judged`;
 }

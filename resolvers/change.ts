@@ -1,6 +1,7 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change, ChangeOperation, ChangeWhere } from '../datasources/change.ts';
+import { decodeCursor, encodeCursor } from '../datasources/cursor.ts';
 import { decodeId, encodeId, type IdKind, quote } from '../datasources/id.ts';
 import { AppError } from '../errors.ts';
 import { type PageInfo, pageSize } from './page.ts';
@@ -18,7 +19,7 @@ export interface ChangeConnection {
   readonly pageInfo: PageInfo;
 }
 
-const CURSOR = /^([0-9a-f]{8})\.(\d{1,19})$/;
+/** Entities whose rows have global ids. */
 const KINDS: ReadonlySet<string> = new Set<IdKind>([
   'order',
   'position',
@@ -26,6 +27,9 @@ const KINDS: ReadonlySet<string> = new Set<IdKind>([
   'signal',
   'trade',
 ]);
+
+/** Of those, the ones whose every change concerns one row. */
+const SINGLE_KINDS: ReadonlySet<string> = new Set<IdKind>(['order', 'position', 'trade']);
 
 /**
  * The log of an account, oldest first. A cursor is `<epoch>.<seq>`, the one of a subscription too.
@@ -50,7 +54,7 @@ export async function changes(
   const afterSeq = seqOf(input.after, epoch);
   const rows = await repository.list(accountId, where, { afterSeq, limit: limit + 1 });
   const nodes = rows.slice(0, limit).map(toPublic);
-  const edges = nodes.map((node) => ({ cursor: `${epoch}.${node.seq}`, node }));
+  const edges = nodes.map((node) => ({ cursor: encodeCursor(epoch, node.seq), node }));
   return {
     edges,
     nodes,
@@ -65,32 +69,32 @@ export async function changes(
 
 function seqOf(after: string | null | undefined, epoch: string): string | null {
   if (after === null || after === undefined) return null;
-  const [, ofEpoch, seq] = CURSOR.exec(after) ?? [];
-  if (ofEpoch === undefined || seq === undefined) {
-    throw new AppError('BAD_INPUT', `${quote(after)} is not a cursor of the log.`, {
-      path: ['after'],
-    });
-  }
-  if (ofEpoch !== epoch) {
-    throw new AppError(
-      'BAD_INPUT',
-      'This cursor is of a history that was replaced when the database was restored.',
-      { path: ['after'] },
-    );
-  }
-  return seq;
+  const cursor = decodeCursor(after);
+  if (cursor.epoch === epoch) return String(cursor.seq);
+  throw new AppError(
+    'BAD_INPUT',
+    'This cursor is not of this history: the database was restored, or it is of a snapshot.',
+    { path: ['after'] },
+  );
 }
 
+/** A filter with row ids, which are in the log; what is no global id is a key of something. */
 function toWhere(accountId: string, where: ChangeWhere | null | undefined): ChangeWhere {
-  if (!where) return {};
-  return { ...where, ids: where.ids?.map((id, index) => rowIdOf(accountId, id, index)) ?? null };
+  if (!where?.ids) return where ?? {};
+  const decoded = where.ids.map((id, index) => rowIdOf(accountId, id, index));
+  const ids = decoded.map(({ id }) => id);
+  const areSingle = decoded.every(({ kind }) => SINGLE_KINDS.has(kind));
+  return areSingle ? { ...where, ids: null, singleIds: ids } : { ...where, ids };
 }
 
-/** The row id of a global id of any kind; what is none is a key of something without ids. */
-function rowIdOf(accountId: string, id: string, index: number): string {
+function rowIdOf(
+  accountId: string,
+  id: string,
+  index: number,
+): { readonly kind: string; readonly id: string } {
   const decoded = decodeId(id);
-  if (decoded === null || decoded.kind === 'account') return id;
-  if (decoded.accountId === accountId) return decoded.id;
+  if (decoded === null || decoded.kind === 'account') return { kind: 'key', id };
+  if (decoded.accountId === accountId) return decoded;
   throw new AppError('BAD_INPUT', `${quote(id)} does not belong to account ${accountId}.`, {
     path: ['where', 'ids', String(index)],
   });

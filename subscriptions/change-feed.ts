@@ -1,273 +1,221 @@
-import type { Logger } from 'pino';
-import { type Change, type Head, readAfter, readHeads } from '../datasources/change.ts';
+import { type Change, readAfter } from '../datasources/change.ts';
+import type { Cursor } from '../datasources/cursor.ts';
 import type { Database } from '../datasources/database.ts';
 import type { Call } from '../datasources/lane.ts';
-import { createRing, type Ring } from './ring.ts';
+import { AppError } from '../errors.ts';
+import { type Clock, systemClock } from './clock.ts';
+import {
+  backoffMs,
+  callOf,
+  createFollower,
+  type FollowerLog,
+  READ_CHANGES_MAX,
+} from './follower.ts';
+import { createGate } from './gate.ts';
+import { bytesOf } from './ring.ts';
+import { createTail, type Tail } from './tail.ts';
+import { orAborted, sleep, type WaitLimits } from './waits.ts';
 
+/** How often the heads of the watched accounts are asked for. */
 export const POLL_MS = 100;
-const POLL_MS_MAX = 2000;
-const CHUNK_ROWS = 500;
-const RING_LENGTH_MAX = 4096;
-const RING_BYTES_MAX = 16 * 1024 * 1024;
-const CATCH_UPS_MAX = 4;
-const FEED_CALL_MS = 5000;
+/** Newest changes kept in memory, an account. */
+export const RING_LENGTH_MAX = 4096;
+export const RING_BYTES_MAX = 16 * 1024 * 1024;
+/** Snapshots and reads of older changes that run at once. */
+export const CATCH_UPS_MAX = 4;
+/** What a reader gets at once, so much it holds while its client is slow; or 500 changes. */
+export const READ_BYTES_MAX = 1024 * 1024;
 
 /**
- * The committed changes of this process's watched accounts. Each account is read once for all its
- * subscribers; wake-ups are hints, the table is the truth.
+ * The committed changes of the accounts that somebody of this process watches, each read once for
+ * all of them. Wake-ups and polls only say when to look: the table is the truth. Nobody is sent
+ * anything: readers pull, and who is slow costs nothing here.
  */
 export interface ChangeFeed {
-  /** Begins to follow an account; `release` when nobody reads it any more. */
+  readonly clock: Clock;
+  /** Begins to follow an account, until as many watches of it are released. */
   watch(accountId: string): Watch;
-  /** Says that a unit of work committed up to this seq; followed at once instead of at the poll. */
+  /** Says that this seq is committed: it is read at once instead of after the next poll. */
   wake(accountId: string, seq: string): void;
-  /** Runs a read of many rows; at most four at once, so that a crowd that returns is orderly. */
-  catchUp<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Runs a read of many rows; at most four of this process run at once.
+   *
+   * @throws what `work` throws; the signal's reason as soon as the reader has gone
+   */
+  catchUp<T>(reader: FeedReader, work: (call: Call) => Promise<T>): Promise<T>;
+  /** As `catchUp`, but while the database is away it waits and tries again. */
+  catchUpPatiently<T>(reader: FeedReader, work: (call: Call) => Promise<T>): Promise<T>;
   figures(): FeedFigures;
+  /** Ends polling; who waits gets UNAVAILABLE. */
   close(): Promise<void>;
+}
+
+/** For whom something is read. */
+export interface FeedReader {
+  readonly requestId: string;
+  readonly operationName: string | null;
+  readonly signal: AbortSignal;
 }
 
 export interface FeedFigures {
   /** Watches that are not released. */
   readonly subscriptions: number;
   readonly accounts: number;
-  /** From the newest change's commit to its arrival here; null before the first. */
+  /** Changes in memory, and about how much they take. */
+  readonly changes: number;
+  readonly bytes: number;
+  /** From the last change's commit to its arrival here, two clocks apart; null before the first. */
   readonly lagMs: number | null;
+  /** False while polls fail. */
+  readonly isConnected: boolean;
 }
 
-/** One reader's place at the feed of an account. It holds no changes: readers pull. */
+/** One reader's view of an account's log. It holds no changes and no place. */
 export interface Watch {
-  /** Counts how often the head was taken anew: a reader then asks whether its place still is. */
-  readonly generation: number;
-  /** Changes after a seq, oldest first, at most 500; empty when there are none yet. */
-  read(afterSeq: number, call: Call): Promise<readonly Change[]>;
-  /** Resolves when there are changes after this seq or the history changed, or after `timeMs`. */
-  wait(afterSeq: number, timeMs: number, signal: AbortSignal): Promise<'changed' | 'timeout'>;
+  /**
+   * The head of the log as a poll found it that began after this call.
+   *
+   * @throws AppError NOT_FOUND for an unknown account; UNAVAILABLE after `timeMs`
+   */
+  head(limits: WaitLimits): Promise<Cursor>;
+  /**
+   * The oldest changes after a place, without a gap; none: there are none yet. Null when that
+   * cannot be told: the place is of another history or ahead of this one, or changes after it are
+   * gone. While the database is away it waits.
+   */
+  read(place: Cursor, reader: FeedReader): Promise<readonly Change[] | null>;
+  /** Resolves when there may be changes after a place, or after `timeMs`. */
+  wait(place: Cursor, limits: WaitLimits): Promise<void>;
+  /** Whether the end of the log was looked up within this time. */
+  isFresh(withinMs: number): boolean;
+  /** May be called twice. */
   release(): void;
 }
 
 export interface ChangeFeedOptions {
   readonly database: Database;
-  readonly log: Logger;
+  readonly log: FollowerLog;
+  readonly clock?: Clock;
   readonly pollMs?: number;
+  readonly ringLengthMax?: number;
+  readonly ringBytesMax?: number;
 }
 
-/** One followed account. */
-interface Followed {
-  readonly accountId: string;
-  watches: number;
-  epoch: string | null;
-  generation: number;
-  /** Null until the head is known. */
-  ring: Ring | null;
-  isReading: boolean;
-  isReadAgain: boolean;
-  readonly wakeAll: Set<() => void>;
-}
+/** A feed that rests until something is watched. */
+export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
+  const { database, log, clock = systemClock, pollMs = POLL_MS } = options;
+  const ringLimits = {
+    lengthMax: options.ringLengthMax ?? RING_LENGTH_MAX,
+    bytesMax: options.ringBytesMax ?? RING_BYTES_MAX,
+  };
+  const tails = new Map<string, Tail>();
+  const gate = createGate(CATCH_UPS_MAX);
+  const follower = createFollower({ database, log, clock, pollMs, tails });
+  const catchUp: ChangeFeed['catchUp'] = (reader, work) =>
+    // The place at the gate is held until the statement has really ended.
+    orAborted(
+      gate.run(reader.signal, () => work(callOf(reader))),
+      reader.signal,
+    );
+  const catchUpPatiently: ChangeFeed['catchUpPatiently'] = async (reader, work) => {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await catchUp(reader, work);
+      } catch (error) {
+        if (!isPassing(error) || follower.isClosed) throw error;
+        await sleep(clock, backoffMs(error, failures), reader.signal);
+      }
+    }
+  };
 
-export function createChangeFeed({ database, log, pollMs = POLL_MS }: ChangeFeedOptions) {
-  const followed = new Map<string, Followed>();
-  const catchUp = createTurnstile(CATCH_UPS_MAX);
-  let timer: NodeJS.Timeout | null = null;
-  let failures = 0;
-  let lagMs: number | null = null;
-  let isClosed = false;
-
-  function schedule(delayMs: number): void {
-    if (isClosed || timer !== null || followed.size === 0) return;
-    timer = setTimeout(() => {
-      timer = null;
-      poll().catch((error: unknown) => log.error({ err: error }, 'the change feed'));
-    }, delayMs);
-    timer.unref();
+  async function readTable(tail: Tail, place: Cursor, reader: FeedReader) {
+    const { accountId } = tail;
+    const changes = await catchUpPatiently(reader, (call) =>
+      readAfter(database.interactive.sql(call), accountId, String(place.seq), READ_CHANGES_MAX),
+    );
+    if (tail.epoch !== place.epoch) return null;
+    const first = changes.slice(0, lengthToHold(changes, place.seq));
+    // The ring knows of changes after the place: none here means that they were deleted.
+    return first.length === 0 ? null : first;
   }
 
-  /** One statement for all accounts, then one for each that moved. */
-  async function poll(): Promise<void> {
-    try {
-      const heads = await readHeads(database.feed.sql(feedCall()), [...followed.keys()]);
-      failures = 0;
-      await Promise.all(heads.map(follow));
-    } catch (error) {
-      failures += 1;
-      // The readers wait meanwhile; nothing is lost, it is read when the database is back.
-      if (failures === 1) log.warn({ err: error }, 'the change feed waits for the database');
+  async function read(tail: Tail, place: Cursor, reader: FeedReader) {
+    if (tail.epoch !== place.epoch || place.seq > tail.ring.headSeq) {
+      // Whoever read the place elsewhere may know more than the last poll.
+      const head = await follower.headOf(tail, reader);
+      if (head.epoch !== place.epoch || place.seq > head.seq) return null;
     }
-    schedule(Math.min(POLL_MS_MAX, pollMs * 2 ** Math.min(failures, 6)));
-  }
-
-  async function follow(head: Head): Promise<void> {
-    const one = followed.get(head.accountId);
-    if (one === undefined) return;
-    const isOtherHistory = one.epoch !== null && one.epoch !== head.epoch;
-    const isBehind = one.ring !== null && Number(head.seq) < one.ring.lastSeq;
-    // A head that went back is a restore that nobody told us of, or was read before the last change
-    // arrived: the readers find out.
-    if (one.ring === null || isOtherHistory || (isBehind && !one.isReading)) {
-      one.ring = createRing(Number(head.seq), RING_LENGTH_MAX, RING_BYTES_MAX);
-      one.epoch = head.epoch;
-      one.generation += 1;
-      notify(one);
-      return;
-    }
-    if (Number(head.seq) > one.ring.lastSeq) await fetch(one);
-  }
-
-  /** Reads on until there is no more; asked again meanwhile, it reads once more. */
-  async function fetch(one: Followed): Promise<void> {
-    if (one.isReading) {
-      one.isReadAgain = true;
-      return;
-    }
-    one.isReading = true;
-    try {
-      do {
-        one.isReadAgain = false;
-        await fetchOnce(one);
-      } while (one.isReadAgain);
-    } finally {
-      one.isReading = false;
-    }
-  }
-
-  async function fetchOnce(one: Followed): Promise<void> {
-    for (;;) {
-      const { ring } = one;
-      if (ring === null) return;
-      const after = String(ring.lastSeq);
-      const sql = database.feed.sql(feedCall());
-      const changes = await readAfter(sql, one.accountId, after, CHUNK_ROWS);
-      // The history may have been replaced while we read it.
-      if (one.ring !== ring || String(ring.lastSeq) !== after) return;
-      const newest = changes.at(-1);
-      if (newest === undefined) return;
-      ring.append(changes);
-      lagMs = Math.max(0, Date.now() - Date.parse(newest.at));
-      notify(one);
-      if (changes.length < CHUNK_ROWS) return;
-    }
-  }
-
-  function notify(one: Followed): void {
-    for (const wake of [...one.wakeAll]) wake();
+    if (!tail.ring.covers(place.seq)) return readTable(tail, place, reader);
+    return tail.ring.read(place.seq, { countMax: READ_CHANGES_MAX, bytesMax: READ_BYTES_MAX });
   }
 
   function watch(accountId: string): Watch {
-    const one = followed.get(accountId) ?? newFollowed(accountId);
-    followed.set(accountId, one);
-    one.watches += 1;
+    const tail = tails.get(accountId) ?? createTail(accountId, clock, ringLimits);
+    tails.set(accountId, tail);
+    tail.watches += 1;
     let isReleased = false;
-    // The head of a new account is wanted now, not at the next poll.
-    if (one.ring === null && timer !== null) {
-      clearTimeout(timer);
-      timer = null;
-    }
-    schedule(0);
+    follower.start();
     return {
-      get generation() {
-        return one.generation;
+      head: (limits) => follower.headOf(tail, limits),
+      read: (place, reader) => read(tail, place, reader),
+      async wait(place, limits) {
+        follower.assertOpen();
+        if (tail.epoch !== place.epoch || tail.ring.headSeq > place.seq) return;
+        await tail.changed.wait(limits);
       },
-      read: async (afterSeq, call) => {
-        const { ring } = one;
-        if (ring?.covers(afterSeq)) return ring.after(afterSeq, CHUNK_ROWS);
-        const sql = database.interactive.sql(call);
-        return catchUp(() => readAfter(sql, accountId, String(afterSeq), CHUNK_ROWS));
-      },
-      wait: (afterSeq, timeMs, signal) => waitFor(one, afterSeq, timeMs, signal),
-      release: () => {
+      isFresh: (withinMs) => clock.nowMs() - follower.polledAtMs <= withinMs,
+      release() {
         if (isReleased) return;
         isReleased = true;
-        one.watches -= 1;
-        if (one.watches === 0) followed.delete(accountId);
+        tail.watches -= 1;
+        if (tail.watches > 0) return;
+        tails.delete(accountId);
+        follower.look();
       },
     };
   }
 
-  const feed: ChangeFeed = {
+  return {
+    clock,
     watch,
-    wake(accountId, seq) {
-      const one = followed.get(accountId);
-      // Without a ring the head is not known yet: the poll under way will find this change.
-      if (one?.ring == null || Number(seq) <= one.ring.lastSeq) return;
-      fetch(one).catch((error: unknown) => log.warn({ err: error }, 'a wake-up; the poll repeats'));
-    },
     catchUp,
-    figures: () => {
-      let subscriptions = 0;
-      for (const one of followed.values()) subscriptions += one.watches;
-      return { subscriptions, accounts: followed.size, lagMs };
+    catchUpPatiently,
+    wake(accountId, seq) {
+      const tail = tails.get(accountId);
+      // Before the first poll nothing is held; that poll comes after this commit.
+      if (tail === undefined || tail.epoch === null || Number(seq) <= tail.wantedSeq) return;
+      tail.wantedSeq = Number(seq);
+      follower.look();
     },
-    async close() {
-      isClosed = true;
-      if (timer !== null) clearTimeout(timer);
-      followed.clear();
-    },
-  };
-  return feed;
-}
-
-function newFollowed(accountId: string): Followed {
-  return {
-    accountId,
-    watches: 0,
-    epoch: null,
-    generation: 0,
-    ring: null,
-    isReading: false,
-    isReadAgain: false,
-    wakeAll: new Set(),
+    figures: () => ({ ...figuresOf(tails), ...follower.figures() }),
+    close: follower.close,
   };
 }
 
-function feedCall(): Call {
-  return {
-    requestId: 'change-feed',
-    operationName: null,
-    deadlineAt: performance.now() + FEED_CALL_MS,
-  };
+/** How many of these follow a seq without a gap and are not too much to hold. */
+function lengthToHold(changes: readonly Change[], afterSeq: number): number {
+  let bytes = 0;
+  let length = 0;
+  for (const change of changes) {
+    if (Number(change.seq) !== afterSeq + length + 1 || bytes > READ_BYTES_MAX) break;
+    bytes += bytesOf(change);
+    length += 1;
+  }
+  return length;
 }
 
-function waitFor(
-  one: Followed,
-  afterSeq: number,
-  timeMs: number,
-  signal: AbortSignal,
-): Promise<'changed' | 'timeout'> {
-  const { epoch } = one;
-  const isChanged = () => one.epoch !== epoch || (one.ring !== null && one.ring.lastSeq > afterSeq);
-  if (isChanged() || signal.aborted) return Promise.resolve('changed');
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => finish('timeout'), timeMs);
-    timer.unref();
-    const wake = () => {
-      if (isChanged()) finish('changed');
-    };
-    const abort = () => finish('changed');
-    function finish(outcome: 'changed' | 'timeout'): void {
-      clearTimeout(timer);
-      one.wakeAll.delete(wake);
-      signal.removeEventListener('abort', abort);
-      resolve(outcome);
-    }
-    one.wakeAll.add(wake);
-    signal.addEventListener('abort', abort, { once: true });
-  });
+function figuresOf(tails: ReadonlyMap<string, Tail>) {
+  let subscriptions = 0;
+  let changes = 0;
+  let bytes = 0;
+  for (const { watches, ring } of tails.values()) {
+    subscriptions += watches;
+    changes += ring.length;
+    bytes += ring.bytes;
+  }
+  return { subscriptions, accounts: tails.size, changes, bytes };
 }
 
-/** Lets `max` pass at once, the others in the order they came. */
-function createTurnstile(max: number): <T>(work: () => Promise<T>) => Promise<T> {
-  const waiting: (() => void)[] = [];
-  let inside = 0;
-  return async (work) => {
-    // Whoever leaves hands its place on, so the count does not change meanwhile.
-    if (inside >= max) await new Promise<void>((resolve) => waiting.push(resolve));
-    else inside += 1;
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) inside -= 1;
-      else next();
-    }
-  };
+function isPassing(error: unknown): boolean {
+  return error instanceof AppError && error.isRetryable;
 }

@@ -1,64 +1,112 @@
 import type { Change } from '../datasources/change.ts';
 
-/** What a ring counts for a change besides its ids. */
-const CHANGE_BYTES = 2500;
-const ID_BYTES = 60;
-
 /**
  * The newest changes of one account without a gap, oldest first. What exceeds the bounds leaves at
- * the old end; readers that need it go to the table.
+ * the old end; who needs it goes to the table. Seqs are numbers here: an account would have to
+ * commit a million changes a second for 280 years to pass 2^53.
  */
 export interface Ring {
-  /** The seq of the last change, or the one given when the ring was made. */
-  readonly lastSeq: number;
-  /** Adds the changes that follow the last one. */
+  /** The seq of the newest change that was added, or of the place where the ring was begun. */
+  readonly headSeq: number;
+  /** How many changes it holds, and may. */
+  readonly length: number;
+  readonly lengthMax: number;
+  /** About how much memory they take. */
+  readonly bytes: number;
+  /** Forgets everything; the next change is the one after `headSeq`. */
+  restart(headSeq: number): void;
+  /** Adds changes in the order of their seqs. What comes after a gap begins the ring anew. */
   append(changes: readonly Change[]): void;
-  /** Whether every change after this seq is here. */
+  /** Whether every change after this seq that there is at all is held. */
   covers(afterSeq: number): boolean;
-  /** Up to `limit` changes after a seq that is covered. */
-  after(afterSeq: number, limit: number): readonly Change[];
+  /** The oldest changes after a covered seq: up to `countMax`, and one more than fit in bytes. */
+  read(afterSeq: number, limits: ReadLimits): readonly Change[];
 }
 
-export function createRing(headSeq: number, lengthMax: number, bytesMax: number): Ring {
-  let changes: Change[] = [];
-  // The oldest live entry; the dead ones before it are cut off now and then, not one by one.
-  let start = 0;
-  let bytes = 0;
-  let lastSeq = headSeq;
+export interface ReadLimits {
+  readonly countMax: number;
+  readonly bytesMax: number;
+}
 
-  function trim(): void {
-    while (changes.length - start > lengthMax || (bytes > bytesMax && start < changes.length)) {
-      bytes -= sizeOf(changes[start]);
-      start += 1;
-    }
-    if (start > changes.length / 2) {
-      changes = changes.slice(start);
-      start = 0;
-    }
+interface Held {
+  readonly change: Change;
+  readonly bytes: number;
+}
+
+export function createRing(limits: {
+  readonly lengthMax: number;
+  readonly bytesMax: number;
+}): Ring {
+  const { lengthMax, bytesMax } = limits;
+  // The change of each seq stands at seq modulo the length.
+  const slots: (Held | undefined)[] = [];
+  let headSeq = 0;
+  let length = 0;
+  let bytes = 0;
+
+  function restart(seq: number): void {
+    slots.length = 0;
+    headSeq = seq;
+    length = 0;
+    bytes = 0;
+  }
+
+  function dropOldest(): void {
+    const index = (headSeq - length + 1) % lengthMax;
+    bytes -= slots[index]?.bytes ?? 0;
+    slots[index] = undefined;
+    length -= 1;
   }
 
   return {
-    get lastSeq() {
-      return lastSeq;
+    get headSeq() {
+      return headSeq;
     },
-    append(next) {
-      for (const change of next) {
+    get length() {
+      return length;
+    },
+    get bytes() {
+      return bytes;
+    },
+    lengthMax,
+    restart,
+    append(changes) {
+      for (const change of changes) {
         const seq = Number(change.seq);
-        if (seq !== lastSeq + 1) throw new Error(`change ${seq} follows ${lastSeq}`);
-        changes.push(change);
-        bytes += sizeOf(change);
-        lastSeq = seq;
+        if (seq !== headSeq + 1) restart(seq - 1);
+        if (length === lengthMax) dropOldest();
+        const held = { change, bytes: bytesOf(change) };
+        headSeq = seq;
+        slots[seq % lengthMax] = held;
+        length += 1;
+        bytes += held.bytes;
+        while (bytes > bytesMax) dropOldest();
       }
-      trim();
     },
-    covers: (afterSeq) => afterSeq >= lastSeq - (changes.length - start),
-    after(afterSeq, limit) {
-      const from = changes.length - Math.max(0, lastSeq - afterSeq);
-      return changes.slice(Math.max(from, start), from + limit);
+    covers: (afterSeq) => afterSeq >= headSeq - length,
+    read(afterSeq, { countMax, bytesMax: readBytesMax }) {
+      const changes: Change[] = [];
+      let readBytes = 0;
+      for (let seq = afterSeq + 1; seq <= headSeq; seq += 1) {
+        const held = slots[seq % lengthMax];
+        if (held === undefined || changes.length >= countMax || readBytes > readBytesMax) break;
+        changes.push(held.change);
+        readBytes += held.bytes;
+      }
+      return changes;
     },
   };
 }
 
-function sizeOf(change: Change | undefined): number {
-  return change === undefined ? 0 : CHANGE_BYTES + change.ids.length * ID_BYTES;
+const WORD_BYTES = 8;
+const OBJECT_BYTES = 24;
+const DEPTH_MAX = 32;
+
+/** About how much memory a value from JSON takes; what is nested deeper than 32 is not counted. */
+export function bytesOf(value: unknown, depth = 0): number {
+  if (typeof value === 'string') return OBJECT_BYTES + value.length;
+  if (typeof value !== 'object' || value === null || depth > DEPTH_MAX) return WORD_BYTES;
+  let bytes = OBJECT_BYTES;
+  for (const member of Object.values(value)) bytes += WORD_BYTES + bytesOf(member, depth + 1);
+  return bytes;
 }

@@ -1,0 +1,279 @@
+import { assertMay, type Permission } from '../access.ts';
+import type { Context } from '../context.ts';
+import type { Change, ChangeOperation, Head } from '../datasources/change.ts';
+import { type Cursor, encodeCursor } from '../datasources/cursor.ts';
+import { instantOf } from '../datasources/instant.ts';
+import type { Call } from '../datasources/lane.ts';
+import { AppError } from '../errors.ts';
+import type { FeedReader, Watch } from './change-feed.ts';
+import { createConflation, type Told } from './conflation.ts';
+
+export type EventKind = 'SNAPSHOT' | 'CAUGHT_UP' | 'CHANGE' | 'LEFT' | 'HEARTBEAT' | 'RESET';
+
+/** What a stream over the log of an account sends, whatever its rows are. */
+export interface LogEvent<Row> {
+  readonly kind: EventKind;
+  readonly cursor: string;
+  readonly seq: string;
+  /** Null where there is nothing to compare it with: the state is new. */
+  readonly previousSeq: string | null;
+  /** Of a change its commit, else when the event was made. */
+  readonly at: string;
+  readonly operation: ChangeOperation | null;
+  readonly row: Row | null;
+  readonly before: unknown;
+  readonly fromSeq: string | null;
+  readonly actor: string | null;
+}
+
+/** One row that a change touched, as a subscription is told of it. */
+export interface Match<Row> {
+  /** The same for the same row. */
+  readonly key: string;
+  readonly isLeft: boolean;
+  readonly row: Row | null;
+  readonly before: unknown;
+}
+
+export interface Snapshot<Row> {
+  readonly head: Head;
+  readonly rows: readonly Row[];
+}
+
+/** What is streamed, to whom and from where. */
+export interface LogStream<Row, Event> {
+  readonly context: Context;
+  readonly accountId: string;
+  readonly permission: Permission;
+  toEvent(event: LogEvent<Row>): Event;
+  /** What a change means to this subscription, in the order it is to be sent; empty: nothing. */
+  matches(change: Change): readonly Match<Row>[];
+  /** Reads the head and the rows of one moment; null: no snapshot is asked for. */
+  readonly readSnapshot: ((call: Call) => Promise<Snapshot<Row>>) | null;
+  /** Where to resume; null: at the head. */
+  readonly after: Cursor | null;
+  /** 0: every event. */
+  readonly minIntervalMs: number;
+}
+
+/** The epoch of cursors that name no place, as none is called so: with one a stream is reset. */
+const NOWHERE = 'snapshot';
+
+/** Where a stream begins, and what it says before the changes that follow. */
+interface Opening<Row> {
+  readonly place: Cursor;
+  readonly events: Iterable<LogEvent<Row>>;
+  /** CAUGHT_UP is sent when the place is there; null: it is among the events. */
+  readonly goalSeq: number | null;
+}
+
+/**
+ * The committed changes of an account that concern a subscription, in commit order, from a cursor,
+ * a snapshot or the head. Between its events it waits for changes, its heartbeat and the database,
+ * and for none of them once its signal is aborted.
+ *
+ * @throws AppError NOT_FOUND, UNAVAILABLE when it cannot begin; UNAUTHENTICATED, FORBIDDEN once
+ * the actor may no longer
+ */
+export async function* streamLog<Row, Event>(
+  options: LogStream<Row, Event>,
+  signal: AbortSignal,
+): AsyncGenerator<Event, void, undefined> {
+  const { requestId, operationName, services } = options.context;
+  const watch = services.feed.watch(options.accountId);
+  const reader: FeedReader = { requestId, operationName, signal };
+  try {
+    let opening = await open(options, watch, reader);
+    for (;;) {
+      for (const event of opening.events) {
+        assertStillMay(options);
+        yield options.toEvent(event);
+      }
+      yield* follow(options, opening, watch, reader);
+      opening = await reopen(options, watch, reader);
+    }
+  } finally {
+    watch.release();
+  }
+}
+
+async function open<Row, Event>(
+  { after, readSnapshot, context }: LogStream<Row, Event>,
+  watch: Watch,
+  reader: FeedReader,
+): Promise<Opening<Row>> {
+  const timeMs = Math.max(0, context.call.deadlineAt - performance.now());
+  const head = await watch.head({ timeMs, signal: reader.signal });
+  const isReset = after !== null && (after.epoch !== head.epoch || after.seq > head.seq);
+  if (after !== null && !isReset) return { place: after, events: [], goalSeq: head.seq };
+  if (readSnapshot === null) return beginAt(head, isReset);
+  return beginWith(await context.services.feed.catchUp(reader, readSnapshot), isReset);
+}
+
+/** After a place that was lost. The database may be away, too: an open stream waits for it. */
+async function reopen<Row, Event>(
+  { readSnapshot, context }: LogStream<Row, Event>,
+  watch: Watch,
+  reader: FeedReader,
+): Promise<Opening<Row>> {
+  if (readSnapshot === null) return beginAt(await watch.head({ signal: reader.signal }), true);
+  const { feed } = context.services;
+  return beginWith(await feed.catchUpPatiently(reader, readSnapshot), true);
+}
+
+function beginAt<Row>(head: Cursor, isReset: boolean): Opening<Row> {
+  const events = [plainEvent<Row>('CAUGHT_UP', head, null)];
+  if (isReset) events.unshift(plainEvent<Row>('RESET', head, null));
+  return { place: head, events, goalSeq: null };
+}
+
+function beginWith<Row>({ head, rows }: Snapshot<Row>, isReset: boolean): Opening<Row> {
+  const place = { epoch: head.epoch, seq: Number(head.seq) };
+  // A client that has only a part of the snapshot must not resume as if it had all of it.
+  const cursor = encodeCursor(NOWHERE, head.seq);
+  function* events(): Generator<LogEvent<Row>> {
+    if (isReset) yield { ...plainEvent<Row>('RESET', place, null), cursor };
+    for (const row of rows) yield { ...plainEvent<Row>('SNAPSHOT', place, null), cursor, row };
+    yield plainEvent<Row>('CAUGHT_UP', place, null);
+  }
+  return { place, events: events(), goalSeq: null };
+}
+
+/** Ends when what comes after its place cannot be told any more. */
+async function* follow<Row, Event>(
+  options: LogStream<Row, Event>,
+  opening: Opening<Row>,
+  watch: Watch,
+  reader: FeedReader,
+): AsyncGenerator<Event, void, undefined> {
+  const { heartbeatMs, feed } = options.context.services;
+  const { nowMs } = feed.clock;
+  const conflation = createConflation<Pending<Row>>(options.minIntervalMs, mergePending);
+  const chain = createChain(opening.place.seq);
+  let { place, goalSeq } = opening;
+  let spokeAtMs = nowMs();
+  const say = (event: LogEvent<Row>): Event => {
+    assertStillMay(options);
+    spokeAtMs = nowMs();
+    return options.toEvent(event);
+  };
+  for (;;) {
+    assertStillMay(options);
+    const changes = await watch.read(place, reader);
+    if (changes === null) return;
+    for (const change of changes) collect(options, change, conflation.add);
+    const last = changes.at(-1);
+    if (last !== undefined) place = { epoch: place.epoch, seq: Number(last.seq) };
+    const isCaughtUp = goalSeq !== null && place.seq >= goalSeq;
+    // A reader that is behind and wants only the newest reads on before it tells.
+    const isAtEnd = last === undefined || options.minIntervalMs === 0;
+    const isTime = isCaughtUp || conflation.isFull || (isAtEnd && conflation.isDue(nowMs()));
+    if (isTime && conflation.size > 0) {
+      for (const pending of conflation.take(nowMs())) {
+        yield say(changeEvent(place.epoch, pending, chain.previousOf(pending.seq)));
+      }
+    }
+    if (isCaughtUp) {
+      goalSeq = null;
+      yield say(plainEvent('CAUGHT_UP', place, chain.last()));
+    }
+    if (goalSeq === null && conflation.size === 0 && nowMs() >= spokeAtMs + heartbeatMs) {
+      // While the end of the log is unknown, silence is the honest word.
+      if (watch.isFresh(heartbeatMs)) yield say(plainEvent('HEARTBEAT', place, chain.last()));
+      else spokeAtMs = nowMs();
+    }
+    if (last !== undefined) continue;
+    const heartMs = Math.max(1, spokeAtMs + heartbeatMs - nowMs());
+    const timeMs = Math.min(heartMs, conflation.waitMs(nowMs()) ?? heartMs);
+    await watch.wait(place, { timeMs, signal: reader.signal });
+  }
+}
+
+/** @throws AppError UNAUTHENTICATED once the key is revoked or has expired; FORBIDDEN */
+function assertStillMay<Row, Event>(options: LogStream<Row, Event>): void {
+  const { context, permission, accountId } = options;
+  if (!context.services.isCurrent(context.actor)) {
+    throw new AppError('UNAUTHENTICATED', 'The key was revoked or has expired.');
+  }
+  assertMay(context.actor, permission, accountId);
+}
+
+/** What a change tells of one row, until its time has come. */
+interface Pending<Row> extends Told {
+  readonly change: Change;
+  readonly match: Match<Row>;
+  readonly operation: ChangeOperation;
+  readonly before: unknown;
+}
+
+function collect<Row, Event>(
+  options: LogStream<Row, Event>,
+  change: Change,
+  add: (pending: Pending<Row>) => void,
+): void {
+  const { seq, operation } = change;
+  const fromSeq = options.minIntervalMs > 0 ? seq : null;
+  for (const match of options.matches(change)) {
+    add({ key: match.key, seq, fromSeq, change, match, operation, before: match.before });
+  }
+}
+
+/** The later state, with what it was before both. */
+function mergePending<Row>(earlier: Pending<Row>, later: Pending<Row>): Pending<Row> {
+  const operation = earlier.operation === 'INSERT' ? 'INSERT' : later.operation;
+  return { ...later, operation, fromSeq: earlier.fromSeq, before: earlier.before };
+}
+
+/** The seqs of what is sent: events of one change share theirs, and the one before. */
+function createChain(fromSeq: number) {
+  let previous = String(fromSeq);
+  let current = previous;
+  return {
+    previousOf(seq: string): string {
+      if (seq !== current) {
+        previous = current;
+        current = seq;
+      }
+      return previous;
+    },
+    last: () => current,
+  };
+}
+
+function changeEvent<Row>(
+  epoch: string,
+  { change, match, operation, before, fromSeq }: Pending<Row>,
+  previousSeq: string,
+): LogEvent<Row> {
+  return {
+    kind: match.isLeft ? 'LEFT' : 'CHANGE',
+    cursor: encodeCursor(epoch, change.seq),
+    seq: change.seq,
+    previousSeq,
+    at: change.at,
+    operation,
+    row: match.row,
+    before,
+    fromSeq,
+    actor: change.actor,
+  };
+}
+
+function plainEvent<Row>(
+  kind: EventKind,
+  place: Cursor,
+  previousSeq: string | null,
+): LogEvent<Row> {
+  return {
+    kind,
+    cursor: encodeCursor(place.epoch, place.seq),
+    seq: String(place.seq),
+    previousSeq,
+    at: instantOf(Date.now()),
+    operation: null,
+    row: null,
+    before: null,
+    fromSeq: null,
+    actor: null,
+  };
+}

@@ -1,0 +1,84 @@
+import { type Actor, permissionsOf, restrict } from '../../access.ts';
+import type { Context } from '../../context.ts';
+import { NO_RECORDER } from '../../datasources/change-recorder.ts';
+import { createDatabase, type Database } from '../../datasources/database.ts';
+import { createDatasources } from '../../datasources/datasources.ts';
+import type { Call } from '../../datasources/lane.ts';
+import {
+  type ChangeFeed,
+  type ChangeFeedOptions,
+  createChangeFeed,
+} from '../../subscriptions/change-feed.ts';
+import { makeCall } from './call.ts';
+import { createTestClock, type TestClock } from './clock.ts';
+import { createTestDatabase } from './database.ts';
+
+export const ACTOR: Actor = {
+  name: 'key:test',
+  role: 'BOT',
+  permissions: permissionsOf('BOT'),
+  accounts: null,
+  expiresAtMs: null,
+};
+
+export interface TestFeed {
+  readonly database: Database;
+  /** A feed that is closed with all others at the end. */
+  openFeed(options?: Partial<ChangeFeedOptions>): ChangeFeed;
+  close(): Promise<void>;
+}
+
+/** A database of its own, and feeds over it. */
+export async function createTestFeed(): Promise<TestFeed> {
+  const testDatabase = await createTestDatabase();
+  const database = createDatabase({
+    target: testDatabase.target,
+    slots: { trading: 8, interactive: 4, analytics: 1, feed: 1 },
+    log: { warn: () => undefined },
+    breaker: { halfOpenAfterMs: 20, halfOpenAfterMsMax: 20 },
+  });
+  const feeds: ChangeFeed[] = [];
+  return {
+    database,
+    openFeed(options = {}) {
+      const log = { warn: () => undefined, info: () => undefined };
+      const feed = createChangeFeed({ database, log, ...options });
+      feeds.push(feed);
+      return feed;
+    },
+    async close() {
+      await Promise.all(feeds.map((feed) => feed.close()));
+      await database.close();
+      await testDatabase.drop();
+    },
+  };
+}
+
+/** A clock that stands still while the feed or a reader asks the database. */
+export function createFeedClock({ feed, interactive }: Database): TestClock {
+  return createTestClock(() => feed.figures().busy + interactive.figures().busy > 0);
+}
+
+/** The context of a subscription. */
+export function makeContext(
+  database: Database,
+  feed: ChangeFeed,
+  changes: {
+    readonly actor?: Actor;
+    readonly call?: Call;
+    readonly heartbeatMs?: number;
+    readonly isCurrent?: () => boolean;
+  } = {},
+): Context {
+  const { actor = ACTOR, call = makeCall(), heartbeatMs = 10_000 } = changes;
+  const datasources = createDatasources(database.interactive.sql(call), NO_RECORDER);
+  return {
+    requestId: call.requestId,
+    operationName: null,
+    actor,
+    call,
+    datasources: restrict(datasources, actor),
+    unit: null,
+    services: { database, feed, heartbeatMs, isCurrent: changes.isCurrent ?? (() => true) },
+  };
+}
