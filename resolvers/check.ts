@@ -69,19 +69,42 @@ export function assertText(
   }
   // PostgreSQL stores no NUL, and a line of a log must stay one line.
   if (HAS_CONTROL.test(text)) refuse('A text must not hold control characters.', path);
+  if (!text.isWellFormed()) refuse('A text must not hold half of a character.', path);
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for.
 const HAS_CONTROL = /[\u0000-\u001f\u007f]/;
 
-/** JSON as it is stored: at most 16 KiB, without NUL characters. */
+/** JSON as it is stored: at most 16 KiB, of whole characters without NUL, and finite numbers. */
 export function assertJson(value: unknown, path: readonly string[]): void {
   if (value === null || value === undefined) return;
   const text = JSON.stringify(value);
   if (text.length > JSON_BYTES_MAX) {
     refuse(`A JSON value of ${text.length} characters is above ${JSON_BYTES_MAX}.`, path);
   }
-  if (text.includes('\\u0000')) refuse('A JSON value must not hold NUL characters.', path);
+  if (NO_TEXT.test(text)) {
+    refuse('A JSON value must not hold NUL or half of a character.', path);
+  }
+  // JSON.stringify writes what is too large for a number as null.
+  if (text.includes('null') && !hasFiniteNumbers(value)) {
+    refuse('A JSON value must not hold numbers beyond 1.8e308.', path);
+  }
+}
+
+// As JSON.stringify escapes them; a text that only looks like an escape has two backslashes.
+const NO_TEXT = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/;
+
+function hasFiniteNumbers(value: unknown): boolean {
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.values(value).every(hasFiniteNumbers);
+}
+
+/** A literal such as 1e400 is Infinity, which would be stored as null. */
+export function assertFinite(value: number | null | undefined, path: readonly string[]): void {
+  if (value !== null && value !== undefined && !Number.isFinite(value)) {
+    refuse(`${value} is not a finite number.`, path);
+  }
 }
 
 /** @throws AppError BAD_INPUT before 2015 or more than an hour ahead */

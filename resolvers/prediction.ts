@@ -27,6 +27,7 @@ import {
 } from './batch.ts';
 import {
   assertExchange,
+  assertFinite,
   assertInstant,
   assertInterval,
   assertJson,
@@ -129,7 +130,7 @@ export interface HorizonItem {
  * (modelVersion, exchange, symbol, interval, predictedAt): an item that repeats it is REPLAYED with
  * the same content, CONFLICT with another. Of several faults the first counts.
  *
- * @throws AppError BATCH_TOO_LARGE, BATCH_REJECTED, BAD_INPUT, FORBIDDEN
+ * @throws AppError BATCH_TOO_LARGE, BATCH_REJECTED, BAD_INPUT, FORBIDDEN, NOT_FOUND (the account)
  */
 export async function logPredictions(
   context: Context,
@@ -137,7 +138,9 @@ export async function logPredictions(
 ): Promise<PredictionsPayload> {
   const accountId = requireAccount(context.actor, input.account, 'predictions:write');
   const { unit, mode } = enterBatch(context.unit, input.mode, input.items);
-  const { predictions: repository } = context.datasources;
+  const { accounts, predictions: repository } = context.datasources;
+  // Otherwise the head of the account says so: it is locked to append the change.
+  if (mode === 'VALIDATE_ONLY') await accounts.get(accountId);
   const seen = new Set<string>();
   const checked = input.items.map((item) =>
     examine(() => newPrediction(accountId, item, unit.at, seen)),
@@ -231,11 +234,14 @@ function checkItem(item: LogPredictionItem, interval: string): void {
   assertInstant(item.predictedAt, ['predictedAt']);
   if (item.price) assertPositive(item.price, ['price']);
   assertShare(item.signalConfidence, ['signalConfidence']);
+  assertFinite(item.riskScore, ['riskScore']);
+  assertFinite(item.inferenceTimeMs, ['inferenceTimeMs']);
   if ((item.features?.length ?? 0) > FEATURES_MAX) {
     throw new AppError('BAD_INPUT', `At most ${FEATURES_MAX} features are allowed.`, {
       path: ['features'],
     });
   }
+  for (const feature of item.features ?? []) assertFinite(feature, ['features']);
   assertJson(item.indicators, ['indicators']);
   assertJson(item.metadata, ['metadata']);
 }
@@ -258,6 +264,7 @@ function newHorizons(items: readonly HorizonItem[]): readonly PredictionHorizon[
     }
     seen.add(horizonMinutes);
     assertShare(item.confidence, [...path, 'confidence']);
+    assertFinite(item.predictedReturn, [...path, 'predictedReturn']);
     for (const name of PROBABILITIES) {
       const share = item[name];
       if (share !== null && share !== undefined) assertShare(share, [...path, name]);
