@@ -1,11 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { ChangeRecorder, NewChange, TradingState } from './change-recorder.ts';
-import { settleCommit } from './commit.ts';
+import { hasChange, settleCommit } from './commit.ts';
 import type { Database } from './database.ts';
 import { createDatasources, type Datasources } from './datasources.ts';
 import {
   findStoredAnswer,
+  hasStoredAnswer,
   type IdempotencyKey,
   type StoredAnswer,
   takeKey,
@@ -32,6 +33,8 @@ export interface Unit extends ChangeRecorder {
    * @throws AppError BAD_INPUT when some fields only validate and others do not
    */
   enter(mode: BatchMode): void;
+  /** Says that this text is answered once: an answer that is stored has an empty text instead. */
+  withhold(secret: string): void;
 }
 
 export interface UnitRequest {
@@ -60,6 +63,15 @@ export type UnitWork<Response> = (
   unit: Unit,
 ) => Promise<Attempt<Response>>;
 
+/**
+ * Told of each commit that changed something, with the entities that did, before it is answered:
+ * what it returns is waited for.
+ */
+export type OnCommit = (
+  commits: readonly Commit[],
+  entities: ReadonlySet<string>,
+) => Promise<void> | void;
+
 export interface UnitsOfWork {
   /**
    * Runs `work` in one transaction and commits it, or nothing of it. It may run more than once:
@@ -73,6 +85,7 @@ export interface UnitsOfWork {
 }
 
 const TRADING_STATE_CHANGED = 'TW001';
+const UNKNOWN_ACCOUNT = 'TW002';
 const RERUN: ReadonlySet<string | null> = new Set([TRADING_STATE_CHANGED]);
 /** Unique keys that are looked up before they are inserted: the next run finds what is there. */
 const TAKEN_MEANWHILE: ReadonlySet<string | null> = new Set([
@@ -83,10 +96,7 @@ const TAKEN_MEANWHILE: ReadonlySet<string | null> = new Set([
 /** Thrown inside to leave the transaction with an outcome of another one. */
 class KeyHeldElsewhere extends Error {}
 
-export function createUnitsOfWork(
-  database: Database,
-  onCommit: (commits: readonly Commit[]) => void,
-): UnitsOfWork {
+export function createUnitsOfWork(database: Database, onCommit: OnCommit): UnitsOfWork {
   // Repeats that arrive at this node while the first is under way wait here, without a connection.
   const inFlight = new Map<string, Promise<unknown>>();
 
@@ -154,7 +164,7 @@ async function attempt<Response>(
         await session.command('rollback');
         return prepared.outcome;
       }
-      await commit(database, session, request.call, prepared.transactionId);
+      await commit(database, session, request, prepared);
       return prepared.outcome;
     } catch (error) {
       // A lost connection has rolled back by itself and takes no further command.
@@ -164,12 +174,18 @@ async function attempt<Response>(
   });
 }
 
+/** An outcome that is true once COMMIT is; `transactionId` is null where nothing was written. */
+interface Prepared<Response> {
+  readonly outcome: Outcome<Response>;
+  readonly transactionId: string | null;
+}
+
 /** Everything up to the COMMIT. */
 async function prepare<Response>(
   session: Session,
   request: UnitRequest,
   work: UnitWork<Response>,
-): Promise<{ readonly outcome: Outcome<Response>; readonly transactionId: string | null }> {
+): Promise<Prepared<Response>> {
   if (request.idempotency !== null) {
     const { isTaken, stored } = await takeKey(session.sql, request.idempotency);
     if (stored !== null) {
@@ -267,11 +283,24 @@ async function append(
       ${request.operationName}, ${JSON.stringify(Object.fromEntries(states))}::text::json,
       ${idempotency?.subject ?? null}, ${idempotency?.key ?? null},
       decode(${idempotency?.requestHash ?? null}, 'hex'), ${answer?.text ?? null},
-      ${answer?.isShortened ?? null}::boolean)`;
+      ${answer?.isShortened ?? null}::boolean)`.then(undefined, (error: unknown) => {
+    throw isUnknownAccount(error) ? unknownAccount(changes) : error;
+  });
   const commits = rows.flatMap(({ accountId, seq }) =>
     accountId === null || seq === null ? [] : [{ account: accountId, seq }],
   );
   return { commits, transactionId: rows[0]?.transactionId ?? null };
+}
+
+function isUnknownAccount(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState === UNKNOWN_ACCOUNT;
+}
+
+function unknownAccount(changes: readonly NewChange[]): AppError {
+  const names = new Set(changes.map(({ accountId }) => JSON.stringify(accountId)));
+  return new AppError('NOT_FOUND', `There is no account ${[...names].sort().join(', or ')}.`, {
+    path: ['account'],
+  });
 }
 
 class CommitError extends Error {}
@@ -288,8 +317,8 @@ function isCommitError(error: unknown): boolean {
 async function commit(
   database: Database,
   session: Session,
-  call: Call,
-  transactionId: string | null,
+  request: UnitRequest,
+  prepared: Prepared<unknown>,
 ): Promise<void> {
   let failure: unknown;
   try {
@@ -300,9 +329,16 @@ async function commit(
     if (!session.isLost) throw error;
     failure = error;
   }
+  const { outcome, transactionId } = prepared;
   // Nothing was written, so nothing can be lost.
-  if (transactionId === null) return;
-  const fate = await settleCommit(database, call, transactionId);
+  if (transactionId === null || outcome.kind !== 'committed') return;
+  const [change] = outcome.commits;
+  // A server that crashed gives the ids of lost transactions to others: what counts is our own row.
+  const fate = await settleCommit(database, request.call, transactionId, (sql) =>
+    change === undefined
+      ? hasStoredAnswer(sql, request.idempotency)
+      : hasChange(sql, change.account, change.seq, request.call.requestId),
+  );
   if (fate === 'committed') return;
   if (fate === 'aborted') throw new AbortedCommit(failure);
   throw new AppError(
