@@ -118,6 +118,8 @@ function classify(error: GraphQLError): {
   if (error.extensions.code === 'QUERY_TOO_EXPENSIVE') {
     return { code: 'QUERY_TOO_EXPENSIVE', path: null };
   }
-  const isBadInput = error.extensions.code === 'BAD_INPUT' || error.path !== undefined;
+  // BAD_REQUEST is yoga's word for parameters of the wrong type.
+  const isNamed = error.extensions.code === 'BAD_INPUT' || error.extensions.code === 'BAD_REQUEST';
+  const isBadInput = isNamed || error.path !== undefined;
   return { code: isBadInput ? 'BAD_INPUT' : 'GRAPHQL_VALIDATION_FAILED', path: null };
 }

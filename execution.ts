@@ -100,9 +100,9 @@ export function createExecution({ schema, services, units, log }: ExecutionOptio
         onSubscribeError: ({ error, setError }) => setError(toPublicError(error, requestId, log)),
       };
     },
-    // Parse and validation errors, which come before the execution.
-    onExecutionResult: ({ result, setResult, context }) => {
-      const { requestId } = (context as unknown as OperationContext).operation;
+    // What is refused before the execution: by yoga, by the parser, by validation.
+    onResultProcess: ({ result, setResult, serverContext }) => {
+      const { requestId } = (serverContext as unknown as OperationContext).operation;
       if (isResult(result)) setResult(toPublicResult(result, requestId, log));
     },
   };
