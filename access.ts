@@ -104,8 +104,16 @@ export function requireAccount(
     });
   }
   assertMay(actor, permission, chosen);
+  if (chosen === SYSTEM_ACCOUNT && permission.endsWith(':write')) {
+    throw new AppError(
+      'FORBIDDEN',
+      `${SYSTEM_ACCOUNT} is the server's own log: nobody trades there.`,
+    );
+  }
   return chosen;
 }
+
+const SYSTEM_ACCOUNT = '_system';
 
 // What each operation of a repository needs. An operation that is not listed does not compile, and
 // one that is called past this table does not run: denied by default. Operations whose first
