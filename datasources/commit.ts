@@ -56,3 +56,17 @@ async function readStatus(sql: Sql, xid: string): Promise<string | null> {
     select pg_xact_status(${xid}::text::xid8) as status`;
   return row?.status ?? null;
 }
+
+/** Whether the change with this seq is there and was made by this request. */
+export async function hasChange(
+  sql: Sql,
+  accountId: string,
+  seq: string,
+  requestId: string,
+): Promise<boolean> {
+  const rows = await sql`
+    /* changes.exists */
+    select from changes
+    where account_id = ${accountId} and seq = ${seq} and request_id = ${requestId}`;
+  return rows.length > 0;
+}

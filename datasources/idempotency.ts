@@ -68,6 +68,17 @@ export async function takeKey(
   };
 }
 
+/** Whether the answer to this very request is stored under its key. */
+export async function hasStoredAnswer(sql: Sql, key: IdempotencyKey | null): Promise<boolean> {
+  if (key === null) return false;
+  const rows = await sql`
+    /* idempotencyKeys.exists */
+    select from idempotency_keys
+    where subject = ${key.subject} and key = ${key.key}
+      and request_hash = decode(${key.requestHash}, 'hex')`;
+  return rows.length > 0;
+}
+
 function asAnswer(row: StoredRow, key: IdempotencyKey): StoredAnswer {
   if (row.requestHash !== key.requestHash) {
     throw new AppError(
