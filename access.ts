@@ -144,6 +144,7 @@ const RULES: Rules = {
     getHead: 'accounts:read',
     list: 'changes:read',
     listAfter: 'changes:read',
+    listByRows: 'changes:read',
   },
   marks: {
     find: 'positions:read',

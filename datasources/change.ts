@@ -74,6 +74,23 @@ export function createChangeRepository(sql: Sql) {
         order by seq limit ${limit}`;
     },
 
+    /** The changes after a seq of each of these rows, oldest first, at most `limit` a row. */
+    async listByRows(
+      accountId: string,
+      ids: readonly string[],
+      { afterSeq, limit }: { readonly afterSeq: string | null; readonly limit: number },
+    ): Promise<readonly Change[]> {
+      return sql<Change>`
+        /* changes.listByRows */
+        select history.* from unnest(${ids}::text[]) as wanted (id)
+        cross join lateral (
+          select ${columns} from changes
+          where account_id = ${accountId} and count = 1 and ids[1] = wanted.id
+            and seq > ${afterSeq ?? '0'}
+          order by seq limit ${limit}) as history
+        order by history.seq`;
+    },
+
     /** All changes after a seq, oldest first. */
     async listAfter(
       accountId: string,

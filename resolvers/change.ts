@@ -53,6 +53,37 @@ export async function changes(
   const { epoch } = await repository.getHead(accountId);
   const afterSeq = seqOf(input.after, epoch);
   const rows = await repository.list(accountId, where, { afterSeq, limit: limit + 1 });
+  return connectionOf(rows, { limit, epoch, afterSeq });
+}
+
+/**
+ * The history of each of these rows, oldest first, in the order of `ids`: two statements, however
+ * many rows. What was written in bulk is not part of it.
+ *
+ * @throws AppError like `changes`
+ */
+export async function rowChanges(
+  context: Context,
+  input: { account: string; ids: readonly string[]; after?: string | null; first?: number | null },
+): Promise<readonly ChangeConnection[]> {
+  const accountId = requireAccount(context.actor, input.account, 'changes:read');
+  const limit = pageSize(input.first, 'first');
+  const { changes: repository } = context.datasources;
+  const { epoch } = await repository.getHead(accountId);
+  const afterSeq = seqOf(input.after, epoch);
+  const rows = await repository.listByRows(accountId, input.ids, { afterSeq, limit: limit + 1 });
+  const byRow = Map.groupBy(rows, ({ ids: [id] }) => id);
+  return input.ids.map((id) => connectionOf(byRow.get(id) ?? [], { limit, epoch, afterSeq }));
+}
+
+function connectionOf(
+  rows: readonly Change[],
+  {
+    limit,
+    epoch,
+    afterSeq,
+  }: { readonly limit: number; readonly epoch: string; readonly afterSeq: string | null },
+): ChangeConnection {
   const nodes = rows.slice(0, limit).map(toPublic);
   const edges = nodes.map((node) => ({ cursor: encodeCursor(epoch, node.seq), node }));
   return {

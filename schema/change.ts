@@ -1,11 +1,15 @@
+import { dataloaderGetter } from '@pothos/plugin-dataloader';
+import type { Context } from '../context.ts';
 import {
   type ChangeConnection as ConnectionRecord,
   changes,
   type PublicChange,
+  rowChanges,
 } from '../resolvers/change.ts';
-import { builder } from './builder.ts';
+import { builder, LOADER_BATCH_MAX } from './builder.ts';
 import { ChangeOperation } from './enums.ts';
 import { PageInfo } from './page.ts';
+import { Position } from './position.ts';
 import { TimeRange } from './time-range.ts';
 
 const Change = builder.objectRef<PublicChange>('Change').implement({
@@ -51,6 +55,58 @@ const ChangeConnection = builder.objectRef<ConnectionRecord>('ChangeConnection')
     pageInfo: t.field({ type: PageInfo, resolve: ({ pageInfo }) => pageInfo }),
   }),
 });
+
+interface HistoryKey {
+  readonly account: string;
+  readonly id: string;
+  readonly first: number | null;
+  readonly after: string | null;
+}
+
+/** Histories of rows; those of one account and one page are read together. */
+const historyLoader = dataloaderGetter<HistoryKey, ConnectionRecord, string>(
+  { maxBatchSize: LOADER_BATCH_MAX, cacheKeyFn: (key: HistoryKey) => JSON.stringify(key) },
+  (keys, context: object) => loadHistories(keys, context as Context),
+  undefined,
+  false,
+);
+
+async function loadHistories(
+  keys: readonly HistoryKey[],
+  context: Context,
+): Promise<ConnectionRecord[]> {
+  const pages = Map.groupBy(keys, ({ id: _id, ...page }) => JSON.stringify(page));
+  const found = new Map<HistoryKey, ConnectionRecord>();
+  for (const page of pages.values()) {
+    const [first] = page;
+    if (first === undefined) continue;
+    const connections = await rowChanges(context, { ...first, ids: page.map(({ id }) => id) });
+    for (const [place, key] of page.entries()) {
+      const connection = connections[place];
+      if (connection !== undefined) found.set(key, connection);
+    }
+  }
+  // One was just put for each key.
+  return keys.map((key) => found.get(key) as ConnectionRecord);
+}
+
+builder.objectField(Position, 'changes', (t) =>
+  t.field({
+    description: 'Its history, oldest first.',
+    type: ChangeConnection,
+    args: {
+      first: t.arg.int({ defaultValue: 50, description: '1 to 500.' }),
+      after: t.arg.string({ description: 'A cursor.' }),
+    },
+    resolve: ({ accountId, id }, { first, after }, context) =>
+      historyLoader(context).load({
+        account: accountId,
+        id,
+        first: first ?? null,
+        after: after ?? null,
+      }),
+  }),
+);
 
 const ChangeWhere = builder.inputType('ChangeWhere', {
   description: 'All of the given must hold. Indexed: one id; the order.',
