@@ -161,7 +161,8 @@ async function attempt<Response>(
     try {
       const prepared = await prepare(session, request, work);
       if (prepared.outcome.kind !== 'committed') {
-        await session.command('rollback');
+        // A deadline that passed has cut the connection: its error is the answer.
+        if (!session.isLost) await session.command('rollback');
         return prepared.outcome;
       }
       await commit(database, session, request, prepared);
