@@ -58,7 +58,7 @@ export interface TestServer {
   connect(): postgres.Sql;
   /** A key that the server knows, and its id. */
   issueKey(role: Role, accounts: readonly string[]): Promise<{ token: string; id: string }>;
-  /** Resolves when so many sessions of the server wait for a lock. */
+  /** Resolves when so many sessions of its database wait for a lock. */
   untilBlocked(count: number): Promise<void>;
   /** Row counts of every table and all heads: equal before and after what stores nothing. */
   inventory(): Promise<unknown>;
@@ -70,6 +70,8 @@ export interface TestServerOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Puts a proxy in front of the database that can break connections. */
   readonly withChaos?: boolean;
+  /** Parameters of the server's sessions: `-c deadlock_timeout=10ms`. */
+  readonly sessionOptions?: string;
 }
 
 /** The real server in this process, on a port and a database of its own. */
@@ -77,10 +79,11 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const database = await createTestDatabase();
   const home = await mkdtemp(join(tmpdir(), 'tw-server-'));
   const chaos = options.withChaos === true ? await chaosOf(database.target) : null;
+  const sessionOptions = `&options=${encodeURIComponent(options.sessionOptions ?? '')}`;
   const config = readConfig({
     NODE_ENV: 'test',
     PORT: '0',
-    DATABASE_URL: databaseUrl(database.target, chaos?.socketPath),
+    DATABASE_URL: `${databaseUrl(database.target, chaos?.socketPath)}${sessionOptions}`,
     TRADEWIND_HOME: home,
     ...options.environment,
   });
@@ -207,8 +210,8 @@ async function issueKey(
 async function untilBlocked(sql: postgres.Sql, count: number): Promise<void> {
   const check = async () => {
     const rows = await sql`
-      select pid from pg_stat_activity where datname = current_database()
-        and application_name like 'tradewind%' and wait_event_type = 'Lock'`;
+      select pid from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`;
     if (rows.length < count) throw new Error(`${rows.length} sessions wait, not ${count}`);
   };
   await vi.waitFor(check, { timeout: 10_000, interval: 5 });
