@@ -6,11 +6,14 @@ export type Role = 'VIEWER' | 'ANALYST' | 'BOT' | 'OPERATOR' | 'ADMIN';
 export type Permission =
   | 'accounts:read'
   | 'accounts:write'
+  | 'balances:read'
+  | 'balances:write'
   | 'candles:read'
   | 'candles:write'
   | 'changes:read'
   | 'keys:read'
   | 'keys:write'
+  | 'operations:read'
   | 'orders:read'
   | 'orders:write'
   | 'positions:read'
@@ -20,10 +23,13 @@ export type Permission =
   | 'schema:explore'
   /** No role has it: what it guards is done by the server itself. */
   | 'server:maintain'
+  | 'settings:read'
+  | 'settings:write'
   | 'signals:read'
   | 'signals:write'
   | 'trades:read'
-  | 'trades:write';
+  | 'trades:write'
+  | 'trading-state:write';
 
 /** Who asks. Made once per key or token, and replaced when either changes. */
 export interface Actor {
@@ -39,18 +45,23 @@ export interface Actor {
 
 const READ: readonly Permission[] = [
   'accounts:read',
+  'balances:read',
   'candles:read',
+  'operations:read',
   'orders:read',
   'positions:read',
   'predictions:read',
+  'settings:read',
   'signals:read',
   'trades:read',
 ];
 const WRITE: readonly Permission[] = [
+  'balances:write',
   'candles:write',
   'orders:write',
   'positions:write',
   'predictions:write',
+  'settings:write',
   'signals:write',
   'trades:write',
 ];
@@ -59,7 +70,14 @@ const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   VIEWER: new Set(READ),
   ANALYST: new Set([...READ, 'changes:read', 'schema:explore']),
   BOT: new Set([...READ, ...WRITE, 'changes:read', 'schema:explore']),
-  OPERATOR: new Set([...READ, ...WRITE, 'changes:read', 'keys:read', 'schema:explore']),
+  OPERATOR: new Set([
+    ...READ,
+    ...WRITE,
+    'changes:read',
+    'keys:read',
+    'schema:explore',
+    'trading-state:write',
+  ]),
   ADMIN: new Set([
     ...READ,
     ...WRITE,
@@ -68,6 +86,7 @@ const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Permission>>> = {
     'keys:read',
     'keys:write',
     'schema:explore',
+    'trading-state:write',
   ]),
 };
 
@@ -128,13 +147,23 @@ const RULES: Rules = {
   accounts: {
     findByIds: 'accounts:read of any account',
     get: 'accounts:read',
+    insert: 'accounts:write',
     listIds: 'accounts:read of any account',
+    setTradingState: 'trading-state:write',
   },
   apiKeys: {
+    countCurrent: 'keys:write of any account',
+    findById: 'keys:write of any account',
     insert: 'keys:write of any account',
     list: 'keys:read of any account',
     lockWhileEmpty: 'keys:write of any account',
     revoke: 'keys:write of any account',
+  },
+  balances: {
+    count: 'balances:write',
+    list: 'balances:read',
+    lock: 'balances:write',
+    upsertMany: 'balances:write',
   },
   candles: {
     list: 'candles:read of any account',
@@ -164,6 +193,9 @@ const RULES: Rules = {
     lockOpen: 'orders:write',
     updateMany: 'orders:write',
   },
+  operations: {
+    find: 'operations:read of any account',
+  },
   positions: {
     count: 'positions:read',
     findByIds: 'positions:read',
@@ -183,6 +215,13 @@ const RULES: Rules = {
     list: 'predictions:read',
     listHorizons: 'predictions:read',
     listLatest: 'predictions:read',
+  },
+  settings: {
+    count: 'settings:write',
+    list: 'settings:read',
+    lock: 'settings:write',
+    purgeRemoved: 'server:maintain of any account',
+    upsertMany: 'settings:write',
   },
   signals: {
     count: 'signals:read',

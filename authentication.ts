@@ -28,11 +28,19 @@ export function createAuthentication(
 ): Authentication {
   let actors = new Map<string, { readonly secretHash: Buffer; readonly actor: Actor }>();
   let lastRefreshAt = Number.NEGATIVE_INFINITY;
+  let refreshesBegun = 0;
+  let newestRead = 0;
 
   async function refresh(): Promise<void> {
     lastRefreshAt = performance.now();
+    refreshesBegun += 1;
+    const turn = refreshesBegun;
+    const keys = await listKeys();
+    // One that began later has ended before: what was read here may be older than it.
+    if (turn < newestRead) return;
+    newestRead = turn;
     const known = new Map<string, { readonly secretHash: Buffer; readonly actor: Actor }>();
-    for (const key of await listKeys()) {
+    for (const key of keys) {
       if (key.revokedAt !== null) continue;
       const before = actors.get(key.id);
       // The same object as long as nothing changed: isCurrent compares objects.

@@ -83,16 +83,17 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     const wakeups =
       config.redisUrl === null ? NO_WAKEUPS : createWakeups(config.redisUrl, log, wake);
     undo.push(() => wakeups.close());
-    const units = createUnitsOfWork(database, (commits) => {
+    const warnOfKeys = (error: unknown) =>
+      log.warn({ err: error }, 'the keys could not be read again');
+    const authentication = createAuthentication(() => listKeys(database), warnOfKeys);
+    undo.push(() => authentication.close());
+    const units = createUnitsOfWork(database, async (commits, entities) => {
       for (const { account, seq } of commits) wake(account, seq);
       wakeups.publish(commits);
+      // Before the answer: whoever made a key may use it at once, and a revoked one has ended.
+      if (entities.has('apiKey')) await authentication.refresh().catch(warnOfKeys);
     });
     const adminKey = await ensureAdminKey(config, units);
-    const authentication = createAuthentication(
-      () => listKeys(database),
-      (error) => log.warn({ err: error }, 'the keys could not be read again'),
-    );
-    undo.push(() => authentication.close());
     await authentication.refresh();
 
     const { heartbeatMs } = config;

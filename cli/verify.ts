@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { verifyChain } from '../datasources/change.ts';
 import { createAccountRepository } from '../datasources/account.ts';
+import { NO_RECORDER } from '../datasources/change-recorder.ts';
 import { FatalError } from '../errors.ts';
 import { withDatabase } from './offline.ts';
 
@@ -15,7 +16,7 @@ export function addVerifyCommand(program: Command): void {
         const ids =
           accounts.length > 0
             ? accounts
-            : ['_system', ...(await createAccountRepository(sql).listIds())];
+            : ['_system', ...(await createAccountRepository(sql, NO_RECORDER).listIds())];
         const faults: string[] = [];
         for (const accountId of ids) {
           const { checked, firstBad } = await verifyChain(sql, accountId);

@@ -1,6 +1,6 @@
 import { hash as digest, randomBytes } from 'node:crypto';
 import type { ChangeRecorder } from './change-recorder.ts';
-import type { Sql } from './sql.ts';
+import { fragment, type Sql } from './sql.ts';
 
 /** A key as it may be shown: of its secret only a SHA-256 is kept. */
 export interface ApiKey {
@@ -11,6 +11,8 @@ export interface ApiKey {
   readonly accounts: readonly string[];
   readonly createdAt: string;
   readonly expiresAt: string | null;
+  /** About a minute late. */
+  readonly lastUsedAt: string | null;
   readonly revokedAt: string | null;
 }
 
@@ -38,7 +40,14 @@ export function issueApiKey(
     '',
   );
   const secret = randomBytes(32).toString('base64url');
-  const key = { ...values, id, createdAt, revokedAt: null, secretHash: hashSecret(secret) };
+  const key = {
+    ...values,
+    id,
+    createdAt,
+    lastUsedAt: null,
+    revokedAt: null,
+    secretHash: hashSecret(secret),
+  };
   return { key, token: `tw_${id}_${secret}` };
 }
 
@@ -56,15 +65,33 @@ function hashSecret(secret: string): string {
 
 export type ApiKeyRepository = ReturnType<typeof createApiKeyRepository>;
 
+const columns = fragment`
+  id, name, role, accounts, created_at, expires_at, last_used_at, revoked_at`;
+
 export function createApiKeyRepository(sql: Sql, recorder: ChangeRecorder) {
   return {
     /** All keys with the hashes of their secrets, oldest first. */
     async list(): Promise<readonly StoredApiKey[]> {
       return sql<StoredApiKey>`
         /* apiKeys.list */
-        select id, name, role, accounts, created_at, expires_at, revoked_at,
-          encode(secret_hash, 'hex') as secret_hash
+        select ${columns}, encode(secret_hash, 'hex') as secret_hash
         from api_keys order by created_at, id`;
+    },
+
+    async findById(id: string): Promise<ApiKey | null> {
+      const [row] = await sql<ApiKey>`
+        /* apiKeys.findById */
+        select ${columns} from api_keys where id = ${id}`;
+      return row ?? null;
+    },
+
+    /** How many are neither revoked nor expired. */
+    async countCurrent(): Promise<number> {
+      const [row] = await sql<{ count: number }>`
+        /* apiKeys.countCurrent */
+        select count(*)::int as count from api_keys
+        where revoked_at is null and (expires_at is null or expires_at > ${recorder.at})`;
+      return row?.count ?? 0;
     },
 
     async insert(key: StoredApiKey): Promise<void> {

@@ -1,12 +1,15 @@
 import { createAccountRepository } from './account.ts';
 import { createApiKeyRepository } from './api-key.ts';
+import { createBalanceRepository } from './balance.ts';
 import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
 import { createMarkRepository } from './mark.ts';
+import { createOperationRepository } from './operation.ts';
 import { createOrderRepository } from './order.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
+import { createSettingRepository } from './setting.ts';
 import { createSignalRepository } from './signal.ts';
 import type { Sql } from './sql.ts';
 import { createTradeRepository } from './trade.ts';
@@ -16,14 +19,17 @@ export type Datasources = ReturnType<typeof createDatasources>;
 /** All repositories over one connection: a lane's, or that of a transaction with its recorder. */
 export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
   return {
-    accounts: createAccountRepository(sql),
+    accounts: createAccountRepository(sql, recorder),
     apiKeys: createApiKeyRepository(sql, recorder),
+    balances: createBalanceRepository(sql, recorder),
     candles: createCandleRepository(sql, recorder),
     changes: createChangeRepository(sql),
     marks: createMarkRepository(sql, recorder),
+    operations: createOperationRepository(sql),
     orders: createOrderRepository(sql, recorder),
     positions: createPositionRepository(sql, recorder),
     predictions: createPredictionRepository(sql, recorder),
+    settings: createSettingRepository(sql, recorder),
     signals: createSignalRepository(sql, recorder),
     trades: createTradeRepository(sql, recorder),
   };

@@ -168,6 +168,11 @@ export function toDatabaseError(error: unknown, context: FailureContext): Databa
     const message = `The statement took longer than ${context.statementTimeoutMs / 1000} s.`;
     return new DatabaseError('DEADLINE_EXCEEDED', message, details);
   }
+  // Every table of an account refers to it under this name: the one a client can get wrong.
+  if (sqlState === '23503' && details.constraint?.endsWith('_account_id_fkey')) {
+    const path = ['account'];
+    return new DatabaseError('NOT_FOUND', 'There is no such account.', { ...details, path });
+  }
   const known = FAILURES[sqlState];
   if (known !== undefined) return new DatabaseError(...known, details);
   // A migration changed a table under a prepared statement, inside a transaction.

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
-import type { ChangeRecorder, NewChange, TradingState } from './change-recorder.ts';
+import type { ChangeRecorder, NewChange } from './change-recorder.ts';
 import { hasChange, settleCommit } from './commit.ts';
 import type { Database } from './database.ts';
 import { createDatasources, type Datasources } from './datasources.ts';
@@ -11,11 +11,11 @@ import {
   type StoredAnswer,
   takeKey,
 } from './idempotency.ts';
-import { instantOf } from './instant.ts';
 import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
 import { MissingPartitionError } from './prediction.ts';
 import { withRetry } from './resilience.ts';
+import { type CollectedUnit, createUnit, withoutSecrets } from './unit.ts';
 
 export type BatchMode = 'ATOMIC' | 'PER_ITEM' | 'VALIDATE_ONLY';
 
@@ -50,11 +50,23 @@ export interface Attempt<Response> {
   /** Null: it may be committed. Anything else rolls it back; what can be repeated is. */
   readonly failure: unknown;
   /** The response as a repeat gets it; called once, and only for a request with a key. */
-  serialize(response: Response): { readonly text: string; readonly isShortened: boolean };
+  serialize(response: Response): Answer;
+}
+
+/** An answer as it is stored; shortened: something that the first one had is left out. */
+export interface Answer {
+  readonly text: string;
+  readonly isShortened: boolean;
 }
 
 export type Outcome<Response> =
-  | { readonly kind: 'committed'; readonly response: Response; readonly commits: readonly Commit[] }
+  | {
+      readonly kind: 'committed';
+      readonly response: Response;
+      readonly commits: readonly Commit[];
+      /** The entities that have changes. */
+      readonly entities: ReadonlySet<string>;
+    }
   | { readonly kind: 'refused'; readonly response: Response }
   | { readonly kind: 'replayed'; readonly answer: StoredAnswer };
 
@@ -109,7 +121,9 @@ export function createUnitsOfWork(database: Database, onCommit: OnCommit): Units
       () => withPartitions(database, request.call, () => attempt(database, request, work)),
       mayRunAgain,
     );
-    if (outcome.kind === 'committed' && outcome.commits.length > 0) onCommit(outcome.commits);
+    if (outcome.kind === 'committed' && outcome.commits.length > 0) {
+      await onCommit(outcome.commits, outcome.entities);
+    }
     return outcome;
   }
 
@@ -194,7 +208,7 @@ async function prepare<Response>(
     }
     if (!isTaken) throw new KeyHeldElsewhere('the key is held by another transaction');
   }
-  const unit = createUnit(request);
+  const unit = createUnit(request.actor);
   const { response, failure, serialize } = await work(
     createDatasources(session.sql, unit.handle),
     unit.handle,
@@ -206,50 +220,11 @@ async function prepare<Response>(
   if (unit.mode() === 'VALIDATE_ONLY') {
     return { outcome: { kind: 'refused', response }, transactionId: null };
   }
-  const answer = request.idempotency === null ? null : serialize(response);
+  const answer =
+    request.idempotency === null ? null : withoutSecrets(serialize(response), unit.secrets);
   const { commits, transactionId } = await append(session, request, unit, answer);
-  return { outcome: { kind: 'committed', response, commits }, transactionId };
-}
-
-interface CollectedUnit {
-  readonly handle: Unit;
-  readonly changes: readonly NewChange[];
-  readonly states: ReadonlyMap<string, { expected?: TradingState; next?: TradingState }>;
-  mode(): BatchMode | null;
-}
-
-function createUnit(request: UnitRequest): CollectedUnit {
-  const changes: NewChange[] = [];
-  const states = new Map<string, { expected?: TradingState; next?: TradingState }>();
-  let mode: BatchMode | null = null;
-  return {
-    changes,
-    states,
-    mode: () => mode,
-    handle: {
-      actor: request.actor,
-      at: instantOf(Date.now()),
-      record: (change) => {
-        changes.push(change);
-      },
-      expectTradingState: (accountId, state) => {
-        states.set(accountId, { ...states.get(accountId), expected: state });
-      },
-      setTradingState: (accountId, state) => {
-        states.set(accountId, { ...states.get(accountId), next: state });
-      },
-      enter: (next) => {
-        if (mode !== null && (mode === 'VALIDATE_ONLY') !== (next === 'VALIDATE_ONLY')) {
-          throw new AppError(
-            'BAD_INPUT',
-            'VALIDATE_ONLY must be the mode of every field of an operation, or of none.',
-            { path: ['input', 'mode'] },
-          );
-        }
-        mode = next;
-      },
-    },
-  };
+  const entities = new Set(unit.changes.map((change) => change.entity));
+  return { outcome: { kind: 'committed', response, commits, entities }, transactionId };
 }
 
 /** The one last statement: it locks the heads, appends the changes and stores the answer. */
@@ -257,7 +232,7 @@ async function append(
   session: Session,
   request: UnitRequest,
   unit: CollectedUnit,
-  answer: { readonly text: string; readonly isShortened: boolean } | null,
+  answer: Answer | null,
 ): Promise<{ readonly commits: readonly Commit[]; readonly transactionId: string | null }> {
   const { changes, states } = unit;
   if (changes.length === 0 && states.size === 0 && answer === null) {

@@ -2,6 +2,8 @@ import type { Account as AccountRecord } from '../datasources/account.ts';
 import type { Context } from '../context.ts';
 import {
   account,
+  createAccount,
+  setTradingState,
   type Viewer as ViewerRecord,
   viewer,
   viewerAccounts,
@@ -62,5 +64,42 @@ builder.queryFields((t) => ({
     nullable: true,
     args: { id: t.arg.id() },
     resolve: (_root, args, context) => account(context, args),
+  }),
+}));
+
+const SetTradingStateInput = builder.inputType('SetTradingStateInput', {
+  fields: (t) => ({
+    account: t.id({ description: 'May be left out by a key that is for one account.' }),
+    state: t.field({ type: TradingState, required: true }),
+    reason: t.string({ required: true, description: 'Stands in the log.' }),
+  }),
+});
+
+const CreateAccountInput = builder.inputType('CreateAccountInput', {
+  fields: (t) => ({
+    id: t.id({ required: true, description: 'Up to 40 of a-z, 0-9 and -, a letter first.' }),
+    name: t.string({ required: true }),
+    hedgeMode: t.boolean({
+      defaultValue: false,
+      description: 'Whether LONG and SHORT of one symbol may be open at once. It is for good.',
+    }),
+  }),
+});
+
+builder.mutationFields((t) => ({
+  setTradingState: t.field({
+    description:
+      'Sets what new risk the account may take, with the commit: a request that has begun under ' +
+      'the former state runs again.',
+    type: Account,
+    args: { input: t.arg({ type: SetTradingStateInput, required: true }) },
+    resolve: (_root, { input }, context) => setTradingState(context, input),
+  }),
+  createAccount: t.field({
+    description:
+      'Adds an account. One that is there already with the same name and mode is answered as it is.',
+    type: Account,
+    args: { input: t.arg({ type: CreateAccountInput, required: true }) },
+    resolve: (_root, { input }, context) => createAccount(context, input),
   }),
 }));

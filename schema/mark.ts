@@ -1,4 +1,3 @@
-import { clearAllDataLoaders } from '@pothos/plugin-dataloader';
 import type { StopTrigger as StopTriggerRecord } from '../datasources/mark.ts';
 import { type MarkPricesPayload as Payload, markPrices } from '../resolvers/mark.ts';
 import { builder } from './builder.ts';
@@ -60,11 +59,6 @@ builder.mutationField('markPrices', (t) =>
       'ignored. All of them are stored or, when one is refused, none.',
     type: MarkPricesPayload,
     args: { input: t.arg({ type: MarkPricesInput, required: true }) },
-    resolve: async (_root, { input }, context) => {
-      const marked = await markPrices(context, input);
-      // An earlier field of the same operation may have loaded the marks before these.
-      clearAllDataLoaders(context);
-      return marked;
-    },
+    resolve: (_root, { input }, context) => markPrices(context, input),
   }),
 );

@@ -3,14 +3,18 @@ import type { GraphQLSchema } from 'graphql';
 import { builder } from './builder.ts';
 import './scalars.ts';
 import './account.ts';
+import './api-key.ts';
+import './balance.ts';
 import './candle.ts';
 import './change.ts';
 import './mark.ts';
 import './node.ts';
+import './operation.ts';
 import './order.ts';
 import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
+import './setting.ts';
 import './signal.ts';
 import './trade.ts';
 

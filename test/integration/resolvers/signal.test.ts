@@ -225,6 +225,12 @@ describe('createSignals', () => {
     }
   });
 
+  it('is refused for an account that is not there', async () => {
+    const input = inputOf([signalItem()], { account: 'nowhere' });
+    const { extensions } = refusalOf(await server.request(CREATE_SIGNALS, input));
+    expect(extensions).toMatchObject({ code: 'NOT_FOUND', path: ['account'] });
+  });
+
   it('is not for those who only read', async () => {
     const { token } = await server.issueKey('ANALYST', ['main']);
     const answer = await server.request(CREATE_SIGNALS, inputOf([signalItem()]), { key: token });
