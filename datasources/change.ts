@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { AppError } from '../errors.ts';
 import type { TradingState } from './change-recorder.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
@@ -30,6 +31,8 @@ export interface Head {
   readonly epoch: string;
   readonly at: string;
   readonly tradingState: TradingState;
+  /** Hex, of the last change; empty before the first. */
+  readonly hash: string;
 }
 
 export interface ChangeWhere {
@@ -106,9 +109,24 @@ export function createChangeRepository(sql: Sql) {
 export async function readHeads(sql: Sql, accountIds: readonly string[]): Promise<readonly Head[]> {
   return sql<Head>`
     /* changes.readHeads */
-    select account_id, seq, epoch, at, trading_state from account_heads
+    select account_id, seq, epoch, at, trading_state, encode(hash, 'hex') as hash
+    from account_heads
     where account_id = any(${accountIds}::text[])`;
 }
+
+/**
+ * Gives the history of an account another name, unless somebody has done so already: for one that
+ * was replaced under this name, so that seqs are given a second time. May be run again.
+ */
+export async function renewEpoch(sql: Sql, accountId: string, epoch: string): Promise<void> {
+  const renewed = randomBytes(EPOCH_BYTES).toString('hex');
+  await sql`
+    /* changes.renewEpoch */
+    update account_heads set epoch = ${renewed}
+    where account_id = ${accountId} and epoch = ${epoch}`;
+}
+
+const EPOCH_BYTES = 4;
 
 /** All changes of an account after a seq, oldest first. */
 export async function readAfter(

@@ -1,5 +1,5 @@
 import { type Change, readAfter } from '../datasources/change.ts';
-import type { Cursor } from '../datasources/cursor.ts';
+import { type Cursor, encodeCursor } from '../datasources/cursor.ts';
 import type { Database } from '../datasources/database.ts';
 import type { Call } from '../datasources/lane.ts';
 import { AppError } from '../errors.ts';
@@ -12,6 +12,7 @@ import {
   READ_CHANGES_MAX,
 } from './follower.ts';
 import { createGate } from './gate.ts';
+import { createRowHolder, type RowHolder } from './held-rows.ts';
 import { bytesOf } from './ring.ts';
 import { createTail, type Tail } from './tail.ts';
 import { orAborted, sleep, type WaitLimits } from './waits.ts';
@@ -21,6 +22,10 @@ export const POLL_MS = 100;
 /** Newest changes kept in memory, an account. */
 export const RING_LENGTH_MAX = 4096;
 export const RING_BYTES_MAX = 16 * 1024 * 1024;
+/** Of all accounts together: each may take its share. */
+export const RINGS_BYTES_MAX = 128 * 1024 * 1024;
+/** Rows of snapshots that clients have not taken yet, of all together. */
+export const SNAPSHOT_ROWS_HELD_MAX = 200_000;
 /** Snapshots and reads of older changes that run at once. */
 export const CATCH_UPS_MAX = 4;
 /** What a reader gets at once, so much it holds while its client is slow; or 500 changes. */
@@ -33,6 +38,8 @@ export const READ_BYTES_MAX = 1024 * 1024;
  */
 export interface ChangeFeed {
   readonly clock: Clock;
+  /** Where snapshots stand until their clients have taken them. */
+  readonly rows: RowHolder;
   /** Begins to follow an account, until as many watches of it are released. */
   watch(accountId: string): Watch;
   /** Says that this seq is committed: it is read at once instead of after the next poll. */
@@ -99,14 +106,17 @@ export interface ChangeFeedOptions {
   readonly pollMs?: number;
   readonly ringLengthMax?: number;
   readonly ringBytesMax?: number;
+  readonly ringsBytesMax?: number;
+  readonly snapshotRowsHeldMax?: number;
 }
 
 /** A feed that rests until something is watched. */
 export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
   const { database, log, clock = systemClock, pollMs = POLL_MS } = options;
+  const { ringBytesMax = RING_BYTES_MAX, ringsBytesMax = RINGS_BYTES_MAX } = options;
   const ringLimits = {
     lengthMax: options.ringLengthMax ?? RING_LENGTH_MAX,
-    bytesMax: options.ringBytesMax ?? RING_BYTES_MAX,
+    bytesMax: ringBytesMax,
   };
   const tails = new Map<string, Tail>();
   const gate = createGate(CATCH_UPS_MAX);
@@ -114,25 +124,40 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
   const catchUp: ChangeFeed['catchUp'] = (reader, work) =>
     // The place at the gate is held until the statement has really ended.
     orAborted(
-      gate.run(reader.signal, () => work(callOf(reader))),
+      gate.run(() => work(callOf(reader)), reader.signal),
       reader.signal,
     );
-  const catchUpPatiently: ChangeFeed['catchUpPatiently'] = async (reader, work) => {
+
+  async function patiently<T>(reader: FeedReader, work: () => Promise<T>): Promise<T> {
     for (let failures = 1; ; failures += 1) {
       try {
-        return await catchUp(reader, work);
+        return await work();
       } catch (error) {
         if (!isPassing(error) || follower.isClosed) throw error;
         await sleep(clock, backoffMs(error, failures), reader.signal);
       }
     }
-  };
+  }
+
+  /** With those who are at the same place: a crowd that returns is one statement. */
+  function readShared(tail: Tail, place: Cursor, reader: FeedReader): Promise<readonly Change[]> {
+    const key = encodeCursor(place.epoch, place.seq);
+    let reading = tail.reads.get(key);
+    if (reading === undefined) {
+      // Not with its signal: the others stay when this one goes.
+      const { requestId, operationName } = reader;
+      const readRows = () => {
+        const sql = database.interactive.sql(callOf({ requestId, operationName }));
+        return readAfter(sql, tail.accountId, String(place.seq), READ_CHANGES_MAX);
+      };
+      reading = gate.run(readRows).finally(() => tail.reads.delete(key));
+      tail.reads.set(key, reading);
+    }
+    return orAborted(reading, reader.signal);
+  }
 
   async function readTable(tail: Tail, place: Cursor, reader: FeedReader) {
-    const { accountId } = tail;
-    const changes = await catchUpPatiently(reader, (call) =>
-      readAfter(database.interactive.sql(call), accountId, String(place.seq), READ_CHANGES_MAX),
-    );
+    const changes = await patiently(reader, () => readShared(tail, place, reader));
     if (tail.epoch !== place.epoch) return null;
     const first = changes.slice(0, lengthToHold(changes, place.seq));
     // The ring knows of changes after the place: none here means that they were deleted.
@@ -149,9 +174,22 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     return tail.ring.read(place.seq, { countMax: READ_CHANGES_MAX, bytesMax: READ_BYTES_MAX });
   }
 
-  function watch(accountId: string): Watch {
-    const tail = tails.get(accountId) ?? createTail(accountId, clock, ringLimits);
+  function shareMemory(): void {
+    const bytesMax = Math.min(ringBytesMax, ringsBytesMax / Math.max(1, tails.size));
+    for (const { ring } of tails.values()) ring.limit(bytesMax);
+  }
+
+  function enter(accountId: string): Tail {
+    const known = tails.get(accountId);
+    if (known !== undefined) return known;
+    const tail = createTail(accountId, clock, ringLimits);
     tails.set(accountId, tail);
+    shareMemory();
+    return tail;
+  }
+
+  function watch(accountId: string): Watch {
+    const tail = enter(accountId);
     tail.watches += 1;
     let isReleased = false;
     follower.start();
@@ -170,6 +208,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
         tail.watches -= 1;
         if (tail.watches > 0) return;
         tails.delete(accountId);
+        shareMemory();
         follower.look();
       },
     };
@@ -177,9 +216,10 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
 
   return {
     clock,
+    rows: createRowHolder(options.snapshotRowsHeldMax ?? SNAPSHOT_ROWS_HELD_MAX),
     watch,
     catchUp,
-    catchUpPatiently,
+    catchUpPatiently: (reader, work) => patiently(reader, () => catchUp(reader, work)),
     wake(accountId, seq) {
       const tail = tails.get(accountId);
       // Before the first poll nothing is held; that poll comes after this commit.

@@ -1,11 +1,11 @@
 import type { Cursor } from '../datasources/cursor.ts';
-import { readAfter, readHeads } from '../datasources/change.ts';
+import { readAfter, readHeads, renewEpoch } from '../datasources/change.ts';
 import type { Database } from '../datasources/database.ts';
 import { millisecondsOf } from '../datasources/instant.ts';
 import type { Call } from '../datasources/lane.ts';
 import { AppError } from '../errors.ts';
 import type { Clock } from './clock.ts';
-import { adoptHead, type Tail } from './tail.ts';
+import { adoptHead, isReplaced, type Tail } from './tail.ts';
 import { createWaits, type WaitLimits } from './waits.ts';
 
 /** Changes that one statement reads. */
@@ -115,6 +115,7 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
     for (const tail of asked) {
       const head = byAccount.get(tail.accountId);
       if (head === undefined) tail.polledSeq = null;
+      else if (isReplaced(tail, head)) await rename(tail);
       else adoptHead(tail, head);
     }
     pollAnswered = pollsBegun;
@@ -122,27 +123,54 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
     polled.ringAll();
   }
 
+  /**
+   * The database was restored while it was followed: seqs are given a second time. With another
+   * name for its history, which the next poll finds, old places and cursors are known as such.
+   */
+  async function rename({ accountId, epoch, ring }: Tail): Promise<void> {
+    if (epoch === null) return;
+    log.warn({ accountId, epoch, seq: ring.headSeq }, 'the log of an account was replaced');
+    await renewEpoch(database.trading.sql(callOf(FOLLOWER)), accountId, epoch);
+    isPollAsked = true;
+  }
+
   /** One statement for each account that moved; whether there is more to read. */
   async function readOn(): Promise<boolean> {
     let isBehind = false;
     for (const tail of [...tails.values()]) {
-      const { ring } = tail;
-      if (tail.wantedSeq <= ring.headSeq) continue;
-      // Far behind, as after an outage: what would leave the ring at once is not read into it.
-      if (tail.wantedSeq - ring.headSeq > ring.lengthMax) {
-        ring.restart(tail.wantedSeq - ring.lengthMax);
-      }
-      const sql = database.feed.sql(callOf(FOLLOWER));
-      const changes = await readAfter(sql, tail.accountId, String(ring.headSeq), READ_CHANGES_MAX);
-      ring.append(changes);
-      // There is no more than this, whatever the hint said.
-      if (changes.length < READ_CHANGES_MAX) tail.wantedSeq = ring.headSeq;
-      if (tail.wantedSeq > ring.headSeq) isBehind = true;
-      const newest = changes.at(-1);
-      if (newest !== undefined) lagMs = Math.max(0, Date.now() - millisecondsOf(newest.at));
-      tail.changed.ringAll();
+      if (tail.wantedSeq <= tail.ring.headSeq) continue;
+      await readTail(tail);
+      if (tail.wantedSeq > tail.ring.headSeq) isBehind = true;
     }
     return isBehind;
+  }
+
+  async function readTail(tail: Tail): Promise<void> {
+    const { accountId, ring } = tail;
+    // Far behind, as after an outage: what would leave the ring at once is not read into it.
+    if (tail.wantedSeq - ring.headSeq > ring.lengthMax) {
+      ring.restart(tail.wantedSeq - ring.lengthMax);
+      tail.lastHash = null;
+    }
+    const { headSeq } = ring;
+    // The last one is read again: its hash says whether what follows goes on from it.
+    const overlap = headSeq > 0 && tail.lastHash !== null ? 1 : 0;
+    const limit = READ_CHANGES_MAX + overlap;
+    const sql = database.feed.sql(callOf(FOLLOWER));
+    const rows = await readAfter(sql, accountId, String(headSeq - overlap), limit);
+    // It is not there where retention has passed it.
+    const last = rows.find(({ seq }) => Number(seq) === headSeq);
+    if (last !== undefined && last.hash !== tail.lastHash) return rename(tail);
+    const changes = last === undefined ? rows : rows.slice(1);
+    ring.append(changes);
+    const newest = changes.at(-1);
+    if (newest !== undefined) {
+      tail.lastHash = newest.hash;
+      lagMs = Math.max(0, Date.now() - millisecondsOf(newest.at));
+    }
+    // There is no more than this, whatever the hint said.
+    if (rows.length < limit) tail.wantedSeq = ring.headSeq;
+    tail.changed.ringAll();
   }
 
   function look(): void {

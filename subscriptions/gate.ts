@@ -1,15 +1,15 @@
 /** Lets at most `placesMax` pieces of work run at once; the others wait in the order they came. */
 export interface Gate {
   /** @throws the signal's reason when it is aborted before `work` has begun; what `work` throws */
-  run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>;
+  run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
 
 export function createGate(placesMax: number): Gate {
   const waiting = new Set<() => void>();
   let taken = 0;
 
-  function enter(signal: AbortSignal): Promise<void> | void {
-    signal.throwIfAborted();
+  function enter(signal?: AbortSignal): Promise<void> | void {
+    signal?.throwIfAborted();
     if (taken < placesMax) {
       taken += 1;
       return;
@@ -17,20 +17,20 @@ export function createGate(placesMax: number): Gate {
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiting.delete(next);
-        reject(signal.reason);
+        reject(signal?.reason);
       };
       const next = () => {
         waiting.delete(next);
-        signal.removeEventListener('abort', leave);
+        signal?.removeEventListener('abort', leave);
         resolve();
       };
       waiting.add(next);
-      signal.addEventListener('abort', leave, { once: true });
+      signal?.addEventListener('abort', leave, { once: true });
     });
   }
 
   return {
-    async run(signal, work) {
+    async run(work, signal) {
       await enter(signal);
       try {
         return await work();

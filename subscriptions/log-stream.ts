@@ -5,7 +5,7 @@ import { type Cursor, encodeCursor } from '../datasources/cursor.ts';
 import { instantOf } from '../datasources/instant.ts';
 import type { Call } from '../datasources/lane.ts';
 import { AppError } from '../errors.ts';
-import type { FeedReader, Watch } from './change-feed.ts';
+import type { ChangeFeed, FeedReader, Watch } from './change-feed.ts';
 import { createConflation, type Told } from './conflation.ts';
 
 export type EventKind = 'SNAPSHOT' | 'CAUGHT_UP' | 'CHANGE' | 'LEFT' | 'HEARTBEAT' | 'RESET';
@@ -72,8 +72,8 @@ interface Opening<Row> {
  * a snapshot or the head. Between its events it waits for changes, its heartbeat and the database,
  * and for none of them once its signal is aborted.
  *
- * @throws AppError NOT_FOUND, UNAVAILABLE when it cannot begin; UNAUTHENTICATED, FORBIDDEN once
- * the actor may no longer
+ * @throws AppError NOT_FOUND, UNAVAILABLE when it cannot begin; SLOW_CONSUMER when its snapshot
+ * was given up; UNAUTHENTICATED, FORBIDDEN once the actor may no longer
  */
 export async function* streamLog<Row, Event>(
   options: LogStream<Row, Event>,
@@ -107,7 +107,8 @@ async function open<Row, Event>(
   const isReset = after !== null && (after.epoch !== head.epoch || after.seq > head.seq);
   if (after !== null && !isReset) return { place: after, events: [], goalSeq: head.seq };
   if (readSnapshot === null) return beginAt(head, isReset);
-  return beginWith(await context.services.feed.catchUp(reader, readSnapshot), isReset);
+  const { feed } = context.services;
+  return beginWith(feed, await feed.catchUp(reader, readSnapshot), isReset);
 }
 
 /** After a place that was lost. The database may be away, too: an open stream waits for it. */
@@ -118,7 +119,7 @@ async function reopen<Row, Event>(
 ): Promise<Opening<Row>> {
   if (readSnapshot === null) return beginAt(await watch.head({ signal: reader.signal }), true);
   const { feed } = context.services;
-  return beginWith(await feed.catchUpPatiently(reader, readSnapshot), true);
+  return beginWith(feed, await feed.catchUpPatiently(reader, readSnapshot), true);
 }
 
 function beginAt<Row>(head: Cursor, isReset: boolean): Opening<Row> {
@@ -127,13 +128,18 @@ function beginAt<Row>(head: Cursor, isReset: boolean): Opening<Row> {
   return { place: head, events, goalSeq: null };
 }
 
-function beginWith<Row>({ head, rows }: Snapshot<Row>, isReset: boolean): Opening<Row> {
+function beginWith<Row>(
+  feed: ChangeFeed,
+  { head, rows }: Snapshot<Row>,
+  isReset: boolean,
+): Opening<Row> {
+  const held = feed.rows.hold(rows);
   const place = { epoch: head.epoch, seq: Number(head.seq) };
   // A client that has only a part of the snapshot must not resume as if it had all of it.
   const cursor = encodeCursor(NOWHERE, head.seq);
   function* events(): Generator<LogEvent<Row>> {
     if (isReset) yield { ...plainEvent<Row>('RESET', place, null), cursor };
-    for (const row of rows) yield { ...plainEvent<Row>('SNAPSHOT', place, null), cursor, row };
+    for (const row of held) yield { ...plainEvent<Row>('SNAPSHOT', place, null), cursor, row };
     yield plainEvent<Row>('CAUGHT_UP', place, null);
   }
   return { place, events: events(), goalSeq: null };

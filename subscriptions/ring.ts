@@ -13,6 +13,8 @@ export interface Ring {
   readonly lengthMax: number;
   /** About how much memory they take. */
   readonly bytes: number;
+  /** Sets how much memory it may take; what is above that leaves. */
+  limit(bytesMax: number): void;
   /** Forgets everything; the next change is the one after `headSeq`. */
   restart(headSeq: number): void;
   /** Adds changes in the order of their seqs. What comes after a gap begins the ring anew. */
@@ -37,12 +39,13 @@ export function createRing(limits: {
   readonly lengthMax: number;
   readonly bytesMax: number;
 }): Ring {
-  const { lengthMax, bytesMax } = limits;
+  const { lengthMax } = limits;
   // The change of each seq stands at seq modulo the length.
   const slots: (Held | undefined)[] = [];
   let headSeq = 0;
   let length = 0;
   let bytes = 0;
+  let { bytesMax } = limits;
 
   function restart(seq: number): void {
     slots.length = 0;
@@ -69,6 +72,10 @@ export function createRing(limits: {
       return bytes;
     },
     lengthMax,
+    limit(max) {
+      bytesMax = max;
+      while (bytes > bytesMax) dropOldest();
+    },
     restart,
     append(changes) {
       for (const change of changes) {

@@ -1,4 +1,4 @@
-import type { Head } from '../datasources/change.ts';
+import type { Change, Head } from '../datasources/change.ts';
 import type { Clock } from './clock.ts';
 import { createRing, type Ring } from './ring.ts';
 import { createWaits, type Waits } from './waits.ts';
@@ -9,9 +9,13 @@ export interface Tail {
   readonly ring: Ring;
   /** Those who wait for changes. */
   readonly changed: Waits;
+  /** Table reads under way, by the place they begin after: readers at one place share one. */
+  readonly reads: Map<string, Promise<readonly Change[]>>;
   watches: number;
   /** Null: no poll has told yet. */
   epoch: string | null;
+  /** Of the change at the ring's head; null: not known. */
+  lastHash: string | null;
   /** Up to where there is something to read: a hint, which only reading confirms. */
   wantedSeq: number;
   /** The head as the last poll found it; null: there is no such account. */
@@ -28,25 +32,39 @@ export function createTail(accountId: string, clock: Clock, limits: RingLimits):
     accountId,
     ring: createRing(limits),
     changed: createWaits(clock),
+    reads: new Map(),
     watches: 0,
     epoch: null,
+    lastHash: null,
     wantedSeq: 0,
     polledSeq: null,
   };
 }
 
-/** Takes over what a poll found. No read may be under way: the head would seem to have gone back. */
+/**
+ * Whether the log is not the one that was followed, though it has its name: it went back, or holds
+ * something else where the last change was. No read may be under way.
+ */
+export function isReplaced({ epoch, ring, lastHash }: Tail, head: Head): boolean {
+  if (epoch !== head.epoch) return false;
+  const seq = Number(head.seq);
+  return (
+    seq < ring.headSeq || (seq === ring.headSeq && lastHash !== null && lastHash !== head.hash)
+  );
+}
+
+/** Takes over what a poll found of a log that is not replaced. */
 export function adoptHead(tail: Tail, head: Head): void {
   const seq = Number(head.seq);
   tail.polledSeq = seq;
-  if (tail.epoch === head.epoch && seq >= tail.ring.headSeq) {
+  if (tail.epoch === head.epoch) {
     tail.wantedSeq = Math.max(tail.wantedSeq, seq);
     return;
   }
-  // Another history, or one that was taken back without being renamed: what is held may never have
-  // happened. Every reader looks where it stands.
+  // Another history: what is held may never have happened. Every reader looks where it stands.
   tail.epoch = head.epoch;
   tail.wantedSeq = seq;
+  tail.lastHash = head.hash;
   tail.ring.restart(seq);
   tail.changed.ringAll();
 }

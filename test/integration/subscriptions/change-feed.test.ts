@@ -184,6 +184,42 @@ describe('a place', () => {
     expect(await clock.passUntil(watch.read(place, READER))).toBeNull();
   });
 
+  it('of before a restore is lost, though the seqs have grown past it again', async () => {
+    await appendThings(9);
+    const watch = feed.watch(accountId);
+    const place = await head(watch);
+    await run(
+      test.database,
+      (sql) => sql`
+        with gone as (delete from changes where account_id = ${accountId} and seq > 4)
+        update account_heads h set seq = 4, hash = c.hash from changes c
+        where h.account_id = ${accountId} and c.account_id = h.account_id and c.seq = 4`,
+    );
+    await appendThings(8, { after: { name: 'another' } });
+    await clock.passUntil(watch.wait(place, {}));
+    expect(await clock.passUntil(watch.read(place, READER))).toBeNull();
+    // Clients that resume elsewhere know it by the name of the history.
+    const renewed = await head(watch);
+    expect(renewed.seq).toBe(12);
+    expect(renewed.epoch).not.toBe(place.epoch);
+    expect(await readTo(watch, { ...renewed, seq: 0 }, 12)).toEqual(range(1, 12));
+  });
+
+  it('of before a restore is lost, though the seqs are the same again', async () => {
+    await appendThings(3);
+    const watch = feed.watch(accountId);
+    const place = await head(watch);
+    await run(
+      test.database,
+      (sql) => sql`
+        with gone as (delete from changes where account_id = ${accountId})
+        update account_heads set seq = 0, hash = '' where account_id = ${accountId}`,
+    );
+    await appendThings(3, { after: { name: 'another' } });
+    await clock.passUntil(watch.wait(place, {}));
+    expect(await clock.passUntil(watch.read(place, READER))).toBeNull();
+  });
+
   it('read elsewhere may be ahead of the last poll', async () => {
     const watch = feed.watch(accountId);
     const { epoch } = await head(watch);
@@ -252,6 +288,43 @@ describe('the process', () => {
     expect(calls('changes.readAfter')).toBe(before + 1);
     expect(feed.figures().changes).toBe(8);
     expect(await readTo(watch, { epoch, seq: 0 }, 2000)).toEqual(range(1, 2000));
+  });
+
+  it('reads once for a crowd that returns to one place', async () => {
+    await appendThings(50);
+    const watch = feed.watch(accountId);
+    const { epoch } = await head(watch);
+    const before = calls('changes.readAfter');
+    const reads = range(1, 100).map(() => watch.read({ epoch, seq: 0 }, READER));
+    for (const changes of await Promise.all(reads)) expect(changes).toHaveLength(50);
+    expect(calls('changes.readAfter')).toBe(before + 1);
+  });
+
+  it('goes on reading for the others when one of a crowd has left', async () => {
+    await appendThings(20);
+    const watch = feed.watch(accountId);
+    const { epoch } = await head(watch);
+    const leaving = new AbortController();
+    const left = watch.read({ epoch, seq: 0 }, { ...READER, signal: leaving.signal });
+    const others = watch.read({ epoch, seq: 0 }, READER);
+    leaving.abort(new Error('gone'));
+    await expect(left).rejects.toThrow('gone');
+    expect(await others).toHaveLength(20);
+  });
+
+  it('divides its memory among the accounts', async () => {
+    const other = `${accountId}-too`;
+    await addAccount(test.database, other);
+    const small = test.openFeed({ clock, ringsBytesMax: 20_000 });
+    const watch = small.watch(accountId);
+    const place = await head(watch);
+    await appendThings(20, { after: { text: 'x'.repeat(500) } });
+    await clock.passUntil(watch.wait({ ...place, seq: 19 }, {}));
+    const alone = small.figures().bytes;
+    expect(alone).toBeGreaterThan(10_000);
+    expect(alone).toBeLessThanOrEqual(20_000);
+    small.watch(other);
+    expect(small.figures().bytes).toBeLessThanOrEqual(10_000);
   });
 
   it('lets four catch up at once', async () => {

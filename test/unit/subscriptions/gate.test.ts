@@ -1,14 +1,12 @@
 import { expect, it } from 'vitest';
 import { createGate } from '../../../subscriptions/gate.ts';
 
-const { signal } = new AbortController();
-
 it('lets two in at once and the others in their order', async () => {
   const gate = createGate(2);
   const begun: number[] = [];
   const ends: (() => void)[] = [];
   const all = [0, 1, 2, 3].map((index) =>
-    gate.run(signal, () => {
+    gate.run(() => {
       begun.push(index);
       return new Promise<void>((resolve) => ends.push(resolve));
     }),
@@ -27,18 +25,18 @@ it('lets two in at once and the others in their order', async () => {
 
 it('gives the place back when work fails', async () => {
   const gate = createGate(1);
-  await expect(gate.run(signal, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
-  expect(await gate.run(signal, async () => 'yes')).toBe('yes');
+  await expect(gate.run(() => Promise.reject(new Error('no')))).rejects.toThrow('no');
+  expect(await gate.run(async () => 'yes')).toBe('yes');
 });
 
 it('forgets who leaves before his turn', async () => {
   const gate = createGate(1);
   const leaving = new AbortController();
   let end = () => {};
-  const first = gate.run(signal, () => new Promise<void>((resolve) => (end = resolve)));
+  const first = gate.run(() => new Promise<void>((resolve) => (end = resolve)));
   await new Promise(setImmediate);
-  const second = gate.run(leaving.signal, async () => 'never');
-  const third = gate.run(signal, async () => 'third');
+  const second = gate.run(async () => 'never', leaving.signal);
+  const third = gate.run(async () => 'third');
   leaving.abort(new Error('gone'));
   await expect(second).rejects.toThrow('gone');
   end();

@@ -90,6 +90,14 @@ it('drops the oldest when it takes too much memory, at the bound not yet', () =>
   expect(ring.bytes).toBe(bytesMax);
 });
 
+it('drops the oldest when it may take less than before', () => {
+  const ring = createRing({ lengthMax: 100, bytesMax: 1_000_000 });
+  ring.append(rows(1, 5));
+  ring.limit(2 * bytesOf(makeRow(1)));
+  expect(ring.length).toBe(2);
+  expect(seqs(ring.read(3, ALL))).toEqual([4, 5]);
+});
+
 it('holds nothing of a change that is larger than the ring', () => {
   const ring = createRing({ lengthMax: 100, bytesMax: 1000 });
   ring.append([makeRow(1, { after: { text: 'x'.repeat(2000) } })]);
