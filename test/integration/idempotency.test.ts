@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Batch, inputOf, OPEN, type PositionResult, refusalOf } from '../support/documents.ts';
 import { type Item, many, openItem } from '../support/make.ts';
+import { startSecondNode } from '../support/second-node.ts';
 import { type RequestOptions, startTestServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
@@ -148,7 +149,7 @@ describe('a request with a key', () => {
   });
 
   it('waits for the same request on another node and has its answer', async () => {
-    const other = await startTestServer({ database: server.database });
+    const other = await startSecondNode(server);
     const items = [openItem()];
     const key = makeKey();
     const holder = server.connect();
@@ -157,8 +158,11 @@ describe('a request with a key', () => {
     await holder`select pg_advisory_xact_lock(hashtextextended(${name}, 1))`;
     const first = send(items, key);
     await server.untilBlocked(1);
-    const second = other.request<Opened>(OPEN, inputOf(items), { ...keyed(key), key: server.key });
-    await vi.waitFor(() => expect(other.statements()).toContain('idempotencyKeys.find'));
+    const second = other.request<Opened>(OPEN, inputOf(items), keyed(key));
+    await vi.waitFor(() => {
+      const { statements } = other.tradewind.database.statistics.snapshot();
+      expect(statements.map(({ name }) => name)).toContain('idempotencyKeys.find');
+    });
     await holder`rollback`;
     expect((await second).data).toEqual((await first).data);
     expect((await second).extensions.replayed).toBe(true);

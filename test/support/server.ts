@@ -11,7 +11,7 @@ import { connect, type PostgresTarget } from '../../datasources/postgres.ts';
 import type { StatementRun } from '../../datasources/statistics.ts';
 import { startTradewind, type Tradewind } from '../../main.ts';
 import { type Chaos, createChaos } from './chaos.ts';
-import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createTestDatabase } from './database.ts';
 
 export interface RequestOptions {
   /** `null`: no Authorization header. Left out: the administrator. */
@@ -45,7 +45,6 @@ export interface TestServer {
   readonly url: string;
   /** Of the administrator. */
   readonly key: string;
-  readonly database: TestDatabase;
   /** A session of its own, to look at tables and to put rows into them. */
   readonly sql: postgres.Sql;
   /** What stands between the server and its database; null unless asked for. */
@@ -71,15 +70,13 @@ export interface TestServerOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Puts a proxy in front of the database that can break connections. */
   readonly withChaos?: boolean;
-  /** That of another server: then they are two nodes of one installation. */
-  readonly database?: TestDatabase;
   /** Parameters of the server's sessions: `-c deadlock_timeout=10ms`. */
   readonly sessionOptions?: string;
 }
 
 /** The real server in this process, on a port and a database of its own. */
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const database = options.database ?? (await createTestDatabase());
+  const database = await createTestDatabase();
   const home = await mkdtemp(join(tmpdir(), 'tw-server-'));
   const chaos = options.withChaos === true ? await chaosOf(database.target) : null;
   const sessionOptions = `&options=${encodeURIComponent(options.sessionOptions ?? '')}`;
@@ -105,7 +102,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     tradewind,
     url: tradewind.url,
     key,
-    database,
     sql,
     chaos,
     request,
@@ -123,7 +119,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       await tradewind.stop();
       for (const session of sessions) await session.end({ timeout: 1 });
       await chaos?.close();
-      if (options.database === undefined) await database.drop();
+      await database.drop();
       await rm(home, { recursive: true, force: true });
     },
   };
