@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { type ExecutionArgs, GraphQLError, getOperationAST } from 'graphql';
 import type { ServerOptions as ProtocolOptions } from 'graphql-ws';
 import { type Extra, useServer } from 'graphql-ws/use/ws';
+import type { Logger } from 'pino';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Actor } from './access.ts';
 import { toPublicError } from './edge.ts';
@@ -73,6 +74,10 @@ export function createSocketServer(options: ServerOptions): SocketServer {
       }
       sockets.handleUpgrade(request, socket, head, (accepted) => {
         sockets.emit('connection', accepted, request);
+        // The library prints what a client does wrong, such as a frame that is too large, with a
+        // stack to the console; ws has closed the socket with the right code by then.
+        accepted.removeAllListeners('error');
+        accepted.on('error', (error) => options.log.debug({ err: error }, 'a socket was closed'));
       });
     },
     async close() {
@@ -119,7 +124,7 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
         return await prepare(options, requestId, actor, payload);
       } catch (error) {
         // Thrown further, one bad operation would close the socket with all the others.
-        return [toPublicError(error, requestId, options.log)];
+        return [toSocketError(error, requestId, options.log)];
       }
     },
     execute: (args) => (args as PreparedArgs).execute(args),
@@ -139,7 +144,7 @@ async function prepare(
   const document = enveloped.parse(params.query ?? '');
   const errors = enveloped.validate(enveloped.schema, document);
   if (errors.length > 0) {
-    return errors.map((error: unknown) => toPublicError(error, requestId, log));
+    return errors.map((error: unknown) => toSocketError(error, requestId, log));
   }
   if (!getOperationAST(document, params.operationName)) {
     throw new GraphQLError('Name one of the operations of the document.');
@@ -155,6 +160,14 @@ async function prepare(
     subscribe: enveloped.subscribe,
   };
   return args;
+}
+
+/** As over HTTP, where yoga takes the status out of the extensions. */
+function toSocketError(error: unknown, requestId: string, log: Logger): GraphQLError {
+  const shown = toPublicError(error, requestId, log);
+  const { http: _http, ...extensions } = shown.extensions;
+  const { message, nodes, source, positions, path } = shown;
+  return new GraphQLError(message, { nodes, source, positions, path, extensions });
 }
 
 /** The status with which an upgrade is refused, or null. */
