@@ -18,16 +18,16 @@ import { createTail, type Tail } from './tail.ts';
 import { orAborted, sleep, type WaitLimits } from './waits.ts';
 
 /** How often the heads of the watched accounts are asked for. */
-export const POLL_MS = 100;
+const POLL_MS = 100;
 /** Newest changes kept in memory, an account. */
-export const RING_LENGTH_MAX = 4096;
-export const RING_BYTES_MAX = 16 * 1024 * 1024;
+const RING_LENGTH_MAX = 4096;
+const RING_BYTES_MAX = 16 * 1024 * 1024;
 /** Of all accounts together: each may take its share. */
-export const RINGS_BYTES_MAX = 128 * 1024 * 1024;
+const RINGS_BYTES_MAX = 128 * 1024 * 1024;
 /** Rows of snapshots that clients have not taken yet, of all together. */
-export const SNAPSHOT_ROWS_HELD_MAX = 200_000;
+const SNAPSHOT_ROWS_HELD_MAX = 200_000;
 /** Snapshots and reads of older changes that run at once. */
-export const CATCH_UPS_MAX = 4;
+const CATCH_UPS_MAX = 4;
 /** What a reader gets at once, so much it holds while its client is slow; or 500 changes. */
 export const READ_BYTES_MAX = 1024 * 1024;
 
