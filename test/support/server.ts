@@ -217,7 +217,7 @@ async function untilBlocked(sql: postgres.Sql, count: number): Promise<void> {
   await vi.waitFor(check, { timeout: 10_000, interval: 5 });
 }
 
-const TABLES = ['positions', 'trades', 'predictions', 'prediction_horizons', 'candles'];
+const TABLES = ['orders', 'positions', 'trades', 'predictions', 'prediction_horizons', 'candles'];
 const LOG_TABLES = ['changes', 'idempotency_keys'];
 
 async function inventory(sql: postgres.Sql): Promise<unknown> {
