@@ -158,6 +158,7 @@ const RULES: Rules = {
     list: 'keys:read of any account',
     lockWhileEmpty: 'keys:write of any account',
     revoke: 'keys:write of any account',
+    touchMany: 'server:maintain of any account',
   },
   balances: {
     count: 'balances:write',
@@ -174,6 +175,15 @@ const RULES: Rules = {
     list: 'changes:read',
     listAfter: 'changes:read',
     listByRows: 'changes:read',
+  },
+  maintenance: {
+    createPartitions: 'server:maintain of any account',
+    deleteCandles: 'server:maintain of any account',
+    deleteChanges: 'server:maintain of any account',
+    deleteIdempotencyKeys: 'server:maintain of any account',
+    deletePredictions: 'server:maintain of any account',
+    deleteSignals: 'server:maintain of any account',
+    tryLock: 'server:maintain of any account',
   },
   marks: {
     find: 'positions:read',

@@ -16,6 +16,8 @@ export interface Authentication {
   isCurrent(actor: Actor): boolean;
   /** Reads the keys now; then every few seconds, so that a revoked key ends on every node. */
   refresh(): Promise<void>;
+  /** When keys were used since the last call: Unix milliseconds by id. */
+  takeUses(): ReadonlyMap<string, number>;
   close(): void;
 }
 
@@ -28,6 +30,7 @@ export function createAuthentication(
 ): Authentication {
   let actors = new Map<string, { readonly secretHash: Buffer; readonly actor: Actor }>();
   let lastRefreshAt = Number.NEGATIVE_INFINITY;
+  let uses = new Map<string, number>();
   let refreshesBegun = 0;
   let newestRead = 0;
 
@@ -74,6 +77,7 @@ export function createAuthentication(
         throw new AppError('UNAUTHENTICATED', 'The key is unknown or was revoked.');
       }
       if (isExpired(known.actor)) throw new AppError('UNAUTHENTICATED', 'The key has expired.');
+      uses.set(token.id, Date.now());
       return known.actor;
     },
     isCurrent(actor) {
@@ -81,6 +85,11 @@ export function createAuthentication(
       return known?.actor === actor && !isExpired(actor);
     },
     refresh,
+    takeUses() {
+      const taken = uses;
+      uses = new Map();
+      return taken;
+    },
     close: () => clearInterval(timer),
   };
 }

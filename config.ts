@@ -5,6 +5,8 @@ import { FatalError } from './errors.ts';
 const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const flag = z.enum(['on', 'off']).transform((word) => word === 'on');
 
+const RETENTION_DAYS_MAX = 36_500;
+
 const environmentSchema = z.object({
   NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
   PORT: wholeNumber(0, 65535).default(4000),
@@ -22,6 +24,10 @@ const environmentSchema = z.object({
   SHUTDOWN_MS: wholeNumber(100, 600_000).default(25_000),
   HEARTBEAT_MS: wholeNumber(50, 600_000).default(10_000),
   EXPLORE: flag.optional(),
+  RETENTION_DAYS_SIGNALS: wholeNumber(1, RETENTION_DAYS_MAX).optional(),
+  RETENTION_DAYS_PREDICTIONS: wholeNumber(1, RETENTION_DAYS_MAX).optional(),
+  RETENTION_DAYS_CANDLES: wholeNumber(1, RETENTION_DAYS_MAX).optional(),
+  RETENTION_DAYS_CHANGES: wholeNumber(1, RETENTION_DAYS_MAX).optional(),
 });
 
 /** The names `readConfig` reads; every other variable is ignored. */
@@ -47,6 +53,10 @@ export interface Config {
   readonly heartbeatMs: number;
   /** GraphiQL and introspection for everyone who may connect. */
   readonly isExplorerOn: boolean;
+  /** Days after which rows are deleted; null: never. */
+  readonly retentionDays: Readonly<
+    Record<'signals' | 'predictions' | 'candles' | 'changes', number | null>
+  >;
 }
 
 /**
@@ -86,6 +96,12 @@ export function readConfig(
     shutdownMs: value.SHUTDOWN_MS,
     heartbeatMs: value.HEARTBEAT_MS,
     isExplorerOn: value.EXPLORE ?? !isProduction,
+    retentionDays: {
+      signals: value.RETENTION_DAYS_SIGNALS ?? null,
+      predictions: value.RETENTION_DAYS_PREDICTIONS ?? null,
+      candles: value.RETENTION_DAYS_CANDLES ?? null,
+      changes: value.RETENTION_DAYS_CHANGES ?? null,
+    },
   };
 }
 

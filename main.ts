@@ -12,7 +12,9 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from './datasources/embe
 import { adoptHistory } from './datasources/history.ts';
 import { instantOf } from './datasources/instant.ts';
 import type { Call } from './datasources/lane.ts';
+import { createMaintainer } from './datasources/maintainer.ts';
 import type { PostgresTarget } from './datasources/postgres.ts';
+import { startSchedule } from './datasources/schedule.ts';
 import { createUnitsOfWork, type UnitsOfWork } from './datasources/unit-of-work.ts';
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { FatalError } from './errors.ts';
@@ -96,6 +98,19 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     const adminKey = await ensureAdminKey(config, units);
     await authentication.refresh();
 
+    const maintainer = createMaintainer({
+      units,
+      log,
+      retentionDays: config.retentionDays,
+      takeKeyUses: () => authentication.takeUses(),
+    });
+    const schedule = startSchedule({
+      everyMs: MAINTENANCE_EVERY_MS,
+      work: () => maintainer.run(),
+      onError: (error) => log.warn({ err: error }, 'the maintenance failed'),
+    });
+    undo.push(() => schedule.close());
+
     const { heartbeatMs } = config;
     const isCurrent: Authentication['isCurrent'] = (actor) => authentication.isCurrent(actor);
     const services: Services = { database, feed, heartbeatMs, isCurrent };
@@ -160,6 +175,7 @@ async function undoAll(undo: (() => Promise<void> | void)[]): Promise<void> {
   for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
 }
 
+const MAINTENANCE_EVERY_MS = 60_000;
 const READY_MS = 1000;
 const BACKGROUND_MS = 10_000;
 

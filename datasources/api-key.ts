@@ -1,5 +1,6 @@
 import { hash as digest, randomBytes } from 'node:crypto';
 import type { ChangeRecorder } from './change-recorder.ts';
+import { instantOf } from './instant.ts';
 import { fragment, type Sql } from './sql.ts';
 
 /** A key as it may be shown: of its secret only a SHA-256 is kept. */
@@ -118,6 +119,18 @@ export function createApiKeyRepository(sql: Sql, recorder: ChangeRecorder) {
         select pg_advisory_xact_lock(hashtextextended('tradewind.api-keys', 0))`;
       const rows = await sql`/* apiKeys.findFirst */ select id from api_keys limit 1`;
       return rows.length === 0;
+    },
+
+    /** Writes when keys were used last (Unix milliseconds by id), without a change; of how many. */
+    async touchMany(uses: ReadonlyMap<string, number>): Promise<number> {
+      if (uses.size === 0) return 0;
+      const items = [...uses].map(([id, timeMs]) => ({ id, at: instantOf(timeMs) }));
+      const { count } = await sql`
+        /* apiKeys.touchMany */
+        update api_keys as k set last_used_at = greatest(k.last_used_at, i.at)
+        from json_to_recordset(${JSON.stringify(items)}::text::json) as i (id text, at timestamptz)
+        where k.id = i.id`;
+      return count;
     },
 
     /** Revokes a key that is not yet; false where there is none. */

@@ -176,13 +176,14 @@ const CHUNK_ROWS = 10_000;
 /**
  * Recomputes the hashes of an account's log, in the database, and compares them: a row that was
  * altered, removed or added is found, and a head that was. Changes committed meanwhile are left out.
- * With `fromSeq` it begins there, which is for a log whose older rows were deleted on purpose: its
- * first row is then taken to follow from them.
+ * It begins after the rows that retention has deleted, whose last hash is kept; a change that is
+ * kept has to name it. With `fromSeq` it begins there, and that row is taken to follow from those
+ * before it if they are gone.
  */
 export async function verifyChain(
   sql: Sql,
   accountId: string,
-  fromSeq: string = '1',
+  fromSeq: string | null = null,
 ): Promise<ChainReport> {
   const end = await readChainEnd(sql, accountId);
   if (end === undefined) {
@@ -190,7 +191,10 @@ export async function verifyChain(
     return { accountId, checked: 0, head: null, firstBad };
   }
   const report = { accountId, head: end.seq };
-  let previous = await readLinkBefore(sql, accountId, BigInt(fromSeq));
+  let previous =
+    fromSeq === null
+      ? await readCheckpoint(sql, accountId)
+      : await readLinkBefore(sql, accountId, BigInt(fromSeq));
   let checked = 0;
   for (;;) {
     const [chunk] = await readChunk(sql, accountId, previous, end.seq);
@@ -198,12 +202,17 @@ export async function verifyChain(
     checked += chunk.rightCount;
     if (chunk.badSeq !== null) {
       const firstBad = { seq: chunk.badSeq, reason: chunk.reason ?? 'unknown' };
-      return { ...report, checked, firstBad };
+      const moved = fromSeq === null ? await readCheckpoint(sql, accountId) : previous;
+      if (BigInt(moved.seq) <= BigInt(previous.seq)) return { ...report, checked, firstBad };
+      // Retention came by meanwhile: what it has deleted is not missing.
+      previous = moved;
+      continue;
     }
     if (chunk.lastSeq === null) break;
     previous = { seq: chunk.lastSeq, hash: chunk.lastHash };
   }
-  return { ...report, checked, firstBad: judgeEnd(end, previous) };
+  const firstBad = judgeEnd(end, previous) ?? (await judgeCheckpoint(sql, accountId));
+  return { ...report, checked, firstBad };
 }
 
 interface Link {
@@ -225,6 +234,29 @@ async function readChainEnd(sql: Sql, accountId: string): Promise<ChainEnd | und
       (select coalesce(max(c.seq), 0) from changes c where c.account_id = h.account_id) as last_seq
     from account_heads h where h.account_id = ${accountId}`;
   return end;
+}
+
+/** The last change that retention has deleted; what is kept follows it. */
+async function readCheckpoint(sql: Sql, accountId: string): Promise<Link> {
+  const [row] = await sql<{ seq: string; hash: string }>`
+    /* changes.readCheckpoint */
+    select seq, encode(hash, 'hex') as hash from change_checkpoints
+    where account_id = ${accountId}`;
+  return row ?? { seq: '0', hash: '' };
+}
+
+/** Retention says in the log, by seq and hash, up to where it has deleted. */
+async function judgeCheckpoint(sql: Sql, accountId: string): Promise<ChainReport['firstBad']> {
+  const [row] = await sql<{ seq: string }>`
+    /* changes.findUnexplained */
+    select p.seq from change_checkpoints as p
+    where p.account_id = ${accountId} and not exists (
+      select from changes as c
+      where c.account_id = p.account_id and c.seq > p.seq and c.entity = 'change'
+        and c.operation = 'DELETE' and c.ids = array[p.seq::text]
+        and c.before ->> 'hash' = encode(p.hash, 'hex'))`;
+  if (row === undefined) return null;
+  return { seq: row.seq, reason: 'no change says that the rows up to here were deleted' };
 }
 
 /** The link that a seq follows: nothing at all before the first, unknown when it was deleted. */

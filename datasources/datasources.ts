@@ -4,6 +4,7 @@ import { createBalanceRepository } from './balance.ts';
 import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
+import { createMaintenanceRepository } from './maintenance.ts';
 import { createMarkRepository } from './mark.ts';
 import { createOperationRepository } from './operation.ts';
 import { createOrderRepository } from './order.ts';
@@ -24,6 +25,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     balances: createBalanceRepository(sql, recorder),
     candles: createCandleRepository(sql, recorder),
     changes: createChangeRepository(sql),
+    maintenance: createMaintenanceRepository(sql, recorder),
     marks: createMarkRepository(sql, recorder),
     operations: createOperationRepository(sql),
     orders: createOrderRepository(sql, recorder),

@@ -31,6 +31,7 @@ describe('readConfig', () => {
       shutdownMs: 25_000,
       heartbeatMs: 10_000,
       isExplorerOn: true,
+      retentionDays: { signals: null, predictions: null, candles: null, changes: null },
     });
   });
 
@@ -54,6 +55,7 @@ describe('readConfig', () => {
       REDIS_URL: 'redis://cache',
       TRADEWIND_HOME: '/var/lib/tradewind',
       TRADING_SLOTS: '32',
+      RETENTION_DAYS_CHANGES: '365',
     });
     expect(config).toMatchObject({
       port: 0,
@@ -64,6 +66,7 @@ describe('readConfig', () => {
       redisUrl: 'redis://cache',
       home: '/var/lib/tradewind',
       slots: { trading: 32, interactive: 4, analytics: 2, feed: 1 },
+      retentionDays: { signals: null, predictions: null, candles: null, changes: 365 },
     });
   });
 
@@ -92,6 +95,8 @@ describe('readConfig', () => {
     ['SHUTDOWN_MS', '600001'],
     ['HEARTBEAT_MS', '49'],
     ['EXPLORE', 'true'],
+    ['RETENTION_DAYS_SIGNALS', '0'],
+    ['RETENTION_DAYS_CHANGES', '36501'],
   ])('refuses %s=%s in one sentence that names it', (name, value) => {
     const read = () => readConfig({ [name]: value });
     expect(read).toThrow(FatalError);
