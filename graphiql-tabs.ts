@@ -98,6 +98,76 @@ mutation OpenOne($input: OpenPositionsInput!) {
 `,
   },
   {
+    name: 'OneUnitOfWork',
+    variables: {
+      orders: {
+        account: 'main',
+        items: [
+          {
+            clientOrderId: 'example-1',
+            exchange: 'bybit',
+            symbol: 'ETHUSDT',
+            side: 'BUY',
+            type: 'LIMIT',
+            price: '3200',
+            quantity: '0.5',
+            strategy: 'example',
+          },
+        ],
+      },
+      fills: {
+        account: 'main',
+        items: [
+          {
+            clientOrderId: 'example-1',
+            exchangeTradeId: 'example-1-1',
+            price: '3199.5',
+            quantity: '0.5',
+            commission: '0.87986250',
+            commissionAsset: 'USDT',
+            executedAt: '2026-01-15T12:00:00.123456Z',
+          },
+        ],
+      },
+      stops: {
+        account: 'main',
+        items: [
+          {
+            exchange: 'bybit',
+            symbol: 'ETHUSDT',
+            side: 'LONG',
+            stopLossPrice: '3100',
+            takeProfitPrice: '3500',
+          },
+        ],
+      },
+    },
+    query: `# The order, its fill and the stops of the position it opens: all of it commits, or nothing.
+# The fields run one after the other, so the fill may name the order that was placed above it.
+mutation OneUnitOfWork(
+  $orders: PlaceOrdersInput!
+  $fills: RecordTradesInput!
+  $stops: UpdatePositionsInput!
+) {
+  placeOrders(input: $orders) {
+    results { status order { id clientOrderId status } error { code message path } }
+  }
+  recordTrades(input: $fills) {
+    results {
+      status warnings
+      trade { id price quantity realizedPnl }
+      order { status filledQuantity averagePrice }
+      position { id side quantity entryPrice fees }
+      error { code message path }
+    }
+  }
+  updatePositions(input: $stops) {
+    results { status position { stopLossPrice takeProfitPrice version } error { code message path } }
+  }
+}
+`,
+  },
+  {
     name: 'Predictions',
     variables: { symbols: ['BTCUSDT', 'ETHUSDT', 'SOLUSDT'] },
     query: `# What the models say now, with every horizon.

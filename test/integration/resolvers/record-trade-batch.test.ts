@@ -8,6 +8,7 @@ import {
   refusalOf,
   statusesOf,
 } from '../../support/documents.ts';
+import { EXAMPLE_TABS } from '../../../graphiql-tabs.ts';
 import { type Item, makeSymbol, many, openItem } from '../../support/make.ts';
 import { startTestServer, type TestServer } from '../../support/server.ts';
 import {
@@ -167,6 +168,19 @@ describe('a batch of recordTrades', () => {
     expect(data.updatePositions?.results).toEqual([
       { status: 'UPDATED', position: { stopLossPrice: '99' } },
     ]);
+  });
+
+  it('runs the example, and runs it again', async () => {
+    const example = EXAMPLE_TABS.find((tab) => tab.name === 'OneUnitOfWork');
+    const run = async () => {
+      const data = await server.data<Record<string, { results: { status: string }[] }>>(
+        example?.query ?? '',
+        example?.variables ?? {},
+      );
+      return Object.values(data).map(({ results }) => results[0]?.status);
+    };
+    expect(await run()).toEqual(['CREATED', 'CREATED', 'UPDATED']);
+    expect(await run()).toEqual(['REPLAYED', 'REPLAYED', 'UNCHANGED']);
   });
 
   it('does not wait for another instrument, and waits for its own', async () => {
