@@ -16,7 +16,7 @@ const environmentSchema = z.object({
   DATABASE_TLS: z.enum(['verify', 'off']).default('verify'),
   REDIS_URL: z.string().optional(),
   TRADEWIND_HOME: z.string().min(1).default('.tradewind'),
-  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
   TRADING_SLOTS: wholeNumber(1, 32).optional(),
   INTERACTIVE_SLOTS: wholeNumber(1, 32).optional(),
   ANALYTICS_SLOTS: wholeNumber(1, 32).optional(),
@@ -85,7 +85,8 @@ export function readConfig(
     isTlsOn: value.DATABASE_TLS === 'verify',
     redisUrl: value.REDIS_URL ?? null,
     home: resolve(value.TRADEWIND_HOME),
-    logLevel: value.LOG_LEVEL,
+    // Beside the lines that a person reads, JSON about what is merely slow would be noise.
+    logLevel: value.LOG_LEVEL ?? (isProduction ? 'info' : 'error'),
     slots: {
       trading: value.TRADING_SLOTS ?? (isProduction ? 8 : 4),
       interactive: value.INTERACTIVE_SLOTS ?? (isProduction ? 8 : 4),

@@ -40,7 +40,7 @@ export function issueApiKey(
   const id = Array.from(randomBytes(12), (byte) => ALPHABET.charAt(byte % ALPHABET.length)).join(
     '',
   );
-  const secret = randomBytes(32).toString('base64url');
+  const secret = randomBytes(32).toString('hex');
   const key = {
     ...values,
     id,

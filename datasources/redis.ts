@@ -14,6 +14,8 @@ const OPTIONS: RedisOptions = {
   maxRetriesPerRequest: 0,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
+  // It would subscribe without a listener for the refusal, which ends the process.
+  autoResubscribe: false,
   enableAutoPipelining: true,
   retryStrategy: (attempts) => Math.min(RECONNECT_MS_MAX, 50 * 2 ** Math.min(attempts, 7)),
 };

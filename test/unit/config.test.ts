@@ -25,7 +25,7 @@ describe('readConfig', () => {
       isTlsOn: true,
       redisUrl: null,
       home: resolve('.tradewind'),
-      logLevel: 'info',
+      logLevel: 'error',
       slots: { trading: 4, interactive: 4, analytics: 2, feed: 1 },
       deadlineMs: 10_000,
       shutdownMs: 25_000,
