@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Batch, inputOf, OPEN, type PositionResult, refusalOf } from '../support/documents.ts';
+import { eventually } from '../support/eventually.ts';
 import { type Item, many, openItem } from '../support/make.ts';
 import { startSecondNode } from '../support/second-node.ts';
 import { type RequestOptions, startTestServer, type TestServer } from '../support/server.ts';
@@ -138,7 +139,7 @@ describe('a request with a key', () => {
     const seen: string[] = [];
     server.statements();
     const waiting = send(items, key);
-    await vi.waitFor(() => {
+    await eventually(() => {
       seen.push(...server.statements());
       expect(seen).toContain('idempotencyKeys.find');
     });
@@ -159,7 +160,7 @@ describe('a request with a key', () => {
     const first = send(items, key);
     await server.untilBlocked(1);
     const second = other.request<Opened>(OPEN, inputOf(items), keyed(key));
-    await vi.waitFor(() => {
+    await eventually(() => {
       const { statements } = other.tradewind.database.statistics.snapshot();
       expect(statements.map(({ name }) => name)).toContain('idempotencyKeys.find');
     });
@@ -176,7 +177,7 @@ describe('a request with a key', () => {
     const other = server.connect();
     await other`begin`;
     await other`select pg_advisory_xact_lock(hashtextextended(${`key:${actor?.id} ${key}`}, 2))`;
-    const headers = { 'idempotency-key': key, 'x-deadline-ms': '50' };
+    const headers = { 'idempotency-key': key, 'x-deadline-ms': '500' };
     const refusal = refusalOf(await send(items, key, { headers }));
     await other`rollback`;
     expect(refusal.extensions).toMatchObject({

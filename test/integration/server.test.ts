@@ -3,11 +3,12 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { auditServer } from 'graphql-http';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect } from '../../datasources/postgres.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { inputOf, OPEN, UPDATE } from '../support/documents.ts';
+import { eventually } from '../support/eventually.ts';
 import { openItem } from '../support/make.ts';
 import { startProcess, type TestProcess } from '../support/process.ts';
 import { createRequest, databaseUrl, startTestServer, type TestServer } from '../support/server.ts';
@@ -35,7 +36,7 @@ describe('a running server', () => {
     expect((await get('/readyz')).status).toBe(503);
     expect((await get('/livez')).status).toBe(200);
     server.chaos?.thaw();
-    await vi.waitFor(async () => expect((await get('/readyz')).status).toBe(200), 10_000);
+    await eventually(async () => expect((await get('/readyz')).status).toBe(200));
   });
 
   it('has nothing at other paths', async () => {
@@ -103,7 +104,7 @@ describe('a server that is told to end', () => {
     await holder`begin`;
     await holder`select id from positions for update`;
     const underWay = request<object>(UPDATE, inputOf([{ id, leverage: '5' }]));
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const waiting = await holder`
         select pid from pg_stat_activity where wait_event_type = 'Lock'
           and datname = current_database()`;
@@ -112,7 +113,7 @@ describe('a server that is told to end', () => {
     const socket = await openSocket(url, key);
     running.child.kill('SIGTERM');
     expect(await socket.closed).toBe(1012);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const status = await fetch(`${url}/readyz`).then(
         (response) => response.status,
         () => 'refused',
@@ -152,7 +153,11 @@ describe('a server that cannot start', () => {
   afterEach(() => rm(home, { recursive: true, force: true }));
 
   async function failureOf(environment: Record<string, string>): Promise<string> {
-    const failing = startProcess({ TRADEWIND_HOME: home, ...environment }, 'start');
+    const failing = startProcess(
+      // Without the words of a busy machine on slow statements.
+      { LOG_LEVEL: 'error', TRADEWIND_HOME: home, ...environment },
+      'start',
+    );
     const end = await failing.ended;
     expect({ end, stdout: failing.output.stdout }).toEqual({ end: [1, null], stdout: '' });
     // One sentence on one line.

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   inputOf,
   OPEN,
@@ -10,6 +10,7 @@ import {
   statusesOf,
   UPDATE,
 } from '../support/documents.ts';
+import { eventually } from '../support/eventually.ts';
 import { many, openItem, predictionItem } from '../support/make.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
@@ -133,7 +134,7 @@ describe('an operation', () => {
     gone.abort();
     await expect(sent).rejects.toThrow();
     await holder`rollback`;
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const rows = await server.sql`select version from positions where id = ${rowIdOf(position)}`;
       expect([...rows]).toEqual([{ version: 2 }]);
     });
@@ -235,7 +236,7 @@ describe('what comes between', () => {
     });
     await holder`rollback`;
     // The statement that nobody waits for goes on until its session notices.
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const busy = await server.sql`
         select pid from pg_stat_activity where datname = current_database()
           and application_name = 'tradewind trading' and state <> 'idle'`;

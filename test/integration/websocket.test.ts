@@ -1,7 +1,8 @@
 import { createClient } from 'graphql-ws';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { inputOf, OPEN, openOne } from '../support/documents.ts';
+import { eventually } from '../support/eventually.ts';
 import { openItem } from '../support/make.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { connectSocket, type Message, openSocket, type TestSocket } from '../support/socket.ts';
@@ -207,7 +208,7 @@ it('serves the stock client', async () => {
     { data: { positionChanges: { kind: 'CHANGE', position: { symbol } } } },
   ]);
   await client.dispose();
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     expect((await stream.next()).done).toBe(true);
   });
 });

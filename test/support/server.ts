@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import type postgres from 'postgres';
-import { vi } from 'vitest';
 import type { Role } from '../../access.ts';
 import { readConfig } from '../../config.ts';
 import { issueApiKey } from '../../datasources/api-key.ts';
@@ -12,6 +11,7 @@ import type { StatementRun } from '../../datasources/statistics.ts';
 import { startTradewind, type Tradewind } from '../../main.ts';
 import { type Chaos, createChaos } from './chaos.ts';
 import { createTestDatabase } from './database.ts';
+import { eventually } from './eventually.ts';
 
 export interface RequestOptions {
   /** `null`: no Authorization header. Left out: the administrator. */
@@ -200,10 +200,10 @@ async function issueKey(
     values (${key.id}, ${key.name}, ${key.role}, ${`{${accounts.join(',')}}`}::text[],
       decode(${key.secretHash}, 'hex'), ${now})`;
   // A key that is not known makes the server read them again.
-  await vi.waitFor(async () => {
+  await eventually(async () => {
     const { errors } = await request('{ viewer { actor } }', {}, { key: token });
     if (errors.length > 0) throw new Error('not known yet');
-  }, 10_000);
+  });
   return { token, id: key.id };
 }
 
@@ -214,7 +214,7 @@ async function untilBlocked(sql: postgres.Sql, count: number): Promise<void> {
       where datname = current_database() and wait_event_type = 'Lock'`;
     if (rows.length < count) throw new Error(`${rows.length} sessions wait, not ${count}`);
   };
-  await vi.waitFor(check, { timeout: 10_000, interval: 5 });
+  await eventually(check);
 }
 
 const TABLES = ['orders', 'positions', 'trades', 'predictions', 'prediction_horizons', 'candles'];
