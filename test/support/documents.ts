@@ -47,7 +47,7 @@ export interface Batch<Each extends Result> {
 export type PositionResult = Result & { readonly position: PositionNode | null };
 export type PredictionResult = Result & { readonly id: string | null };
 
-export const POSITION = `fragment position on Position {
+const POSITION = `fragment position on Position {
   id exchange symbol side status quantity entryPrice markPrice stopLossPrice takeProfitPrice
   leverage realizedPnl unrealizedPnl fees strategy closeReason metadata openedAt updatedAt closedAt
   version
