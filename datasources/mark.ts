@@ -72,22 +72,38 @@ export function createMarkRepository(sql: Sql, recorder: ChangeRecorder) {
     async triggerStops(accountId: string, marks: readonly Mark[]): Promise<readonly StopTrigger[]> {
       const rows = await sql<Position & { markPrice: string; previouslyUpdatedAt: string }>`
         /* marks.triggerStops */
-        with crossed as (
-          select p.id, p.updated_at as previously_updated_at, i.price as mark_price,
-            i.at as mark_at, case when ${isStopLoss} then 'STOP_LOSS' else 'TAKE_PROFIT' end as kind
+        with seen as (
+          -- Offset 0 keeps it a look-up for each mark: as a join it would read all open positions.
+          select i.*, p.id, p.side
           from json_to_recordset(${JSON.stringify(marks)}::text::json) as i (
             exchange text, symbol text, price numeric, at timestamptz)
-          join positions as p using (exchange, symbol)
-          where p.account_id = ${accountId} and p.status = 'OPEN' and p.stop_triggered_at is null
-            and (${isStopLoss} or ${isTakeProfit})
-          order by p.id
-          for no key update of p
+          cross join lateral (
+            select id, side, stop_loss_price, take_profit_price from positions
+            where account_id = ${accountId} and exchange = i.exchange and symbol = i.symbol
+              and status = 'OPEN' and stop_triggered_at is null
+            offset 0
+          ) as p
+          where ${isStopLoss} or ${isTakeProfit}
+        ), crossed as (
+          -- Decided once more under the lock: a stop may have been moved meanwhile. With all columns
+          -- of both unique keys every plan is a look-up, whatever is known of the table.
+          select p.id, p.updated_at as previously_updated_at, i.price as mark_price,
+            i.at as mark_at, case when ${isStopLoss} then 'STOP_LOSS' else 'TAKE_PROFIT' end as kind
+          from (select * from seen order by id) as i
+          cross join lateral (
+            select id, side, stop_loss_price, take_profit_price, updated_at from positions
+            where account_id = ${accountId} and exchange = i.exchange and symbol = i.symbol
+              and side = i.side and status = 'OPEN' and id = i.id and stop_triggered_at is null
+            for no key update
+          ) as p
+          where ${isStopLoss} or ${isTakeProfit}
         ), triggered as (
           update positions as p
           set stop_triggered_at = c.mark_at, stop_triggered_kind = c.kind,
             updated_at = ${recorder.at}, version = p.version + 1
           from crossed as c
-          where p.account_id = ${accountId} and p.id = c.id
+          where p.account_id = ${accountId} and p.id = any(array(select id from crossed))
+            and p.id = c.id
           returning p.*, trim_scale(c.mark_price) as mark_price, c.previously_updated_at
         )
         select ${columns}, mark_price, previously_updated_at from triggered order by id`;

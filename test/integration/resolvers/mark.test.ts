@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { decodeId } from '../../../datasources/id.ts';
 import { open, refusalOf } from '../../support/documents.ts';
 import { type SecondNode, startSecondNode } from '../../support/second-node.ts';
 import { startTestServer, type TestServer } from '../../support/server.ts';
@@ -256,6 +257,38 @@ describe('markPrices', () => {
     expect(updates).toHaveLength(40);
     const ids = [...one.triggered, ...two.triggered].map((trigger) => trigger.position.id);
     expect(new Set(ids).size).toBe(40);
+  });
+
+  it.each([
+    ['50', 0],
+    ['95', 1],
+  ])('decides by a stop that is moved to %s meanwhile', async (stopLossPrice, count) => {
+    const [id] = await openAll([{ entryPrice: '100', stopLossPrice: '90' }]);
+    const rowId = decodeId(id ?? '')?.id ?? '';
+    const session = server.connect();
+    await session.unsafe('begin');
+    await session`
+      update positions set stop_loss_price = ${stopLossPrice}, version = version + 1
+      where id = ${rowId}`;
+    const marking = mark([{ price: '85' }]);
+    await server.untilBlocked(1);
+    await session.unsafe('commit');
+    expect((await marking).triggered).toHaveLength(count);
+    expect(await readPosition(id)).toMatchObject({ stopLossPrice, version: 2 + count });
+  });
+
+  it('leaves a position alone that is closed meanwhile', async () => {
+    const [id] = await openAll([{ entryPrice: '100', stopLossPrice: '90' }]);
+    const session = server.connect();
+    await session.unsafe('begin');
+    await session`
+      update positions set status = 'CLOSED', quantity = 0, closed_at = now()
+      where id = ${decodeId(id ?? '')?.id ?? ''}`;
+    const marking = mark([{ price: '85' }]);
+    await server.untilBlocked(1);
+    await session.unsafe('commit');
+    expect((await marking).triggered).toEqual([]);
+    expect((await readPosition(id))?.stopTriggeredAt).toBeNull();
   });
 
   it('arms a stop again when that stop is changed, and only then', async () => {
