@@ -98,7 +98,6 @@ export interface UnitsOfWork {
 
 const TRADING_STATE_CHANGED = 'TW001';
 const UNKNOWN_ACCOUNT = 'TW002';
-const RERUN: ReadonlySet<string | null> = new Set([TRADING_STATE_CHANGED]);
 /** Unique keys that are looked up before they are inserted: the next run finds what is there. */
 const TAKEN_MEANWHILE: ReadonlySet<string | null> = new Set([
   'idempotency_keys_pkey',
@@ -260,7 +259,7 @@ async function append(
       ${idempotency?.subject ?? null}, ${idempotency?.key ?? null},
       decode(${idempotency?.requestHash ?? null}, 'hex'), ${answer?.text ?? null},
       ${answer?.isShortened ?? null}::boolean)`.then(undefined, (error: unknown) => {
-    throw isUnknownAccount(error) ? unknownAccount(changes) : error;
+    throw appendError(error, changes);
   });
   const commits = rows.flatMap(({ accountId, seq }) =>
     accountId === null || seq === null ? [] : [{ account: accountId, seq }],
@@ -268,8 +267,14 @@ async function append(
   return { commits, transactionId: rows[0]?.transactionId ?? null };
 }
 
-function isUnknownAccount(error: unknown): boolean {
-  return error instanceof DatabaseError && error.sqlState === UNKNOWN_ACCOUNT;
+function appendError(error: unknown, changes: readonly NewChange[]): unknown {
+  if (!(error instanceof DatabaseError)) return error;
+  if (error.sqlState === UNKNOWN_ACCOUNT) return unknownAccount(changes);
+  if (error.sqlState !== TRADING_STATE_CHANGED) return error;
+  // Run again, the unit decides by the new state.
+  return new AppError('SERIALIZATION_FAILURE', 'The trading state changed meanwhile: try again.', {
+    cause: error,
+  });
 }
 
 function unknownAccount(changes: readonly NewChange[]): AppError {
@@ -338,7 +343,7 @@ function mayRunAgain(error: unknown): boolean {
   if (!(error instanceof DatabaseError)) return false;
   // A second unit with the same key committed between our look and our insert.
   if (error.sqlState === '23505' && TAKEN_MEANWHILE.has(error.constraint)) return true;
-  return error.isConnectionLost || RERUN.has(error.sqlState);
+  return error.isConnectionLost;
 }
 
 /** Each field of an operation may need months of its own, and stops the operation at the first. */
