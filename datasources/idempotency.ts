@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
+import type { Call } from './lane.ts';
 import type { Commit } from './unit-of-work.ts';
 import type { Sql } from './sql.ts';
 
@@ -87,4 +89,42 @@ function asAnswer(row: StoredRow, key: IdempotencyKey): StoredAnswer {
     );
   }
   return { response: row.response, isShortened: row.isShortened, commits: row.commits };
+}
+
+const KEY_WAIT_FIRST_MS = 5;
+const KEY_WAIT_MAX_MS = 200;
+
+/**
+ * Waits a while, longer each time, for another node that has the key.
+ *
+ * @throws AppError IDEMPOTENCY_KEY_IN_FLIGHT at the deadline
+ */
+export async function waitForKey(call: Call, waits: number): Promise<void> {
+  const waitMs = Math.min(KEY_WAIT_MAX_MS, KEY_WAIT_FIRST_MS * 2 ** waits);
+  if (performance.now() + waitMs >= call.deadlineAt) throw inFlightError();
+  await delay(waitMs, undefined, call.signal ? { signal: call.signal } : {});
+}
+
+/**
+ * Waits for the first request with a key on this node.
+ *
+ * @throws AppError IDEMPOTENCY_KEY_IN_FLIGHT at the deadline
+ */
+export async function waitForFirst(call: Call, first: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  const waitMs = Math.max(0, call.deadlineAt - performance.now());
+  const late = delay(waitMs, 'late', { signal: timer.signal }).catch(() => {
+    // The first one came in time.
+  });
+  const winner = await Promise.race([first, late]);
+  timer.abort();
+  if (winner === 'late') throw inFlightError();
+}
+
+function inFlightError(): AppError {
+  return new AppError(
+    'IDEMPOTENCY_KEY_IN_FLIGHT',
+    'An earlier request with this idempotency key is still under way: repeat it to get its answer.',
+    { executed: 'UNKNOWN', retryAfterMs: 500 },
+  );
 }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { ChangeRecorder, NewChange } from './change-recorder.ts';
 import { hasChange, settleCommit } from './commit.ts';
@@ -10,6 +9,8 @@ import {
   type IdempotencyKey,
   type StoredAnswer,
   takeKey,
+  waitForFirst,
+  waitForKey,
 } from './idempotency.ts';
 import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
@@ -150,7 +151,7 @@ export function createUnitsOfWork(database: Database, onCommit: OnCommit): Units
       if (idempotency === null) return attempts(request, work);
       const name = `${idempotency.subject} ${idempotency.key}`;
       for (let first = inFlight.get(name); first; first = inFlight.get(name)) {
-        await withinDeadline(request.call, first);
+        await waitForFirst(request.call, first);
       }
       const running = runWithKey(request, idempotency, work);
       const settled = running.then(ignore, ignore);
@@ -376,32 +377,6 @@ async function createPartitions(
     /* predictions.createPartitions */
     select create_prediction_partitions(month) from unnest(${months}::date[]) as month
     order by month`;
-}
-
-const KEY_WAIT_FIRST_MS = 5;
-const KEY_WAIT_MAX_MS = 200;
-
-async function waitForKey(call: Call, waits: number): Promise<void> {
-  const waitMs = Math.min(KEY_WAIT_MAX_MS, KEY_WAIT_FIRST_MS * 2 ** waits);
-  if (performance.now() + waitMs >= call.deadlineAt) throw inFlightError();
-  await delay(waitMs, undefined, call.signal ? { signal: call.signal } : {});
-}
-
-async function withinDeadline(call: Call, first: Promise<unknown>): Promise<void> {
-  const timer = new AbortController();
-  const waitMs = Math.max(0, call.deadlineAt - performance.now());
-  const late = delay(waitMs, 'late', { signal: timer.signal }).catch(ignore);
-  const winner = await Promise.race([first, late]);
-  timer.abort();
-  if (winner === 'late') throw inFlightError();
-}
-
-function inFlightError(): AppError {
-  return new AppError(
-    'IDEMPOTENCY_KEY_IN_FLIGHT',
-    'An earlier request with this idempotency key is still under way: repeat it to get its answer.',
-    { executed: 'UNKNOWN', retryAfterMs: 500 },
-  );
 }
 
 function ignore(): void {
