@@ -25,10 +25,11 @@ export interface CompiledStatement {
 
 export type StatementRunner = (statement: CompiledStatement) => Promise<Rows<unknown>>;
 
-export interface Sql {
-  // biome-ignore lint/suspicious/noExplicitAny: a row's shape is stated where the statement stands.
-  <Row = any>(strings: TemplateStringsArray, ...values: readonly SqlInput[]): SqlStatement<Row>;
-}
+// biome-ignore lint/suspicious/noExplicitAny: a row's shape is stated where the statement stands.
+export type Sql = <Row = any>(
+  strings: TemplateStringsArray,
+  ...values: readonly SqlInput[]
+) => SqlStatement<Row>;
 
 // biome-ignore lint/suspicious/noExplicitAny: a fragment's row type does not matter.
 type SqlInput = Exclude<SqlValue, SqlStatement<never>> | SqlStatement<any>;
