@@ -69,7 +69,7 @@ export function sourceOf(error: unknown): unknown {
   return source;
 }
 
-export function extensionsOf(error: AppError, requestId: string): ErrorExtensions {
+function extensionsOf(error: AppError, requestId: string): ErrorExtensions {
   return {
     ...error.details,
     code: error.code,

@@ -1,9 +1,9 @@
 import { type ASTVisitor, GraphQLError, type ValidationContext } from 'graphql';
 
 export const TOKENS_MAX = 50_000;
-export const DEPTH_MAX = 16;
-export const ROOT_FIELDS_MAX = 32;
-export const FIELDS_MAX = 1000;
+const DEPTH_MAX = 16;
+const ROOT_FIELDS_MAX = 32;
+const FIELDS_MAX = 1000;
 /** Introspection is deeper than any question about trading. */
 const INTROSPECTION_DEPTH_MAX = 24;
 

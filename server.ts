@@ -254,7 +254,7 @@ function deadlineOf(request: IncomingMessage, deadlineMs: number): number {
   return value;
 }
 
-export function requestIdOf(request: IncomingMessage): string {
+function requestIdOf(request: IncomingMessage): string {
   const given = headerOf(request, 'x-request-id');
   return given !== null && REQUEST_ID.test(given) ? given : randomUUID();
 }

@@ -12,8 +12,8 @@ import { AppError } from './errors.ts';
 import type { OperationParams } from './execution.ts';
 import type { ServerOptions } from './server.ts';
 
-export const FRAME_BYTES_MAX = 64 * 1024;
-export const OPERATIONS_PER_SOCKET_MAX = 100;
+const FRAME_BYTES_MAX = 64 * 1024;
+const OPERATIONS_PER_SOCKET_MAX = 100;
 const INIT_TIMEOUT_MS = 5000;
 const PING_MS = 12_000;
 const ACTOR_CHECK_MS = 5000;

@@ -17,8 +17,6 @@ export type NewAccount = Pick<Account, 'id' | 'name' | 'hedgeMode'>;
 /** Its log has what belongs to no account: keys, accounts, market data. */
 export const SYSTEM_ACCOUNT = '_system';
 
-export type AccountRepository = ReturnType<typeof createAccountRepository>;
-
 export function createAccountRepository(sql: Sql, recorder: ChangeRecorder) {
   // Set by this unit: the table has them from its last statement on.
   const states = new Map<string, TradingState>();

@@ -64,8 +64,6 @@ function hashSecret(secret: string): string {
   return digest('sha256', secret, 'hex');
 }
 
-export type ApiKeyRepository = ReturnType<typeof createApiKeyRepository>;
-
 const columns = fragment`
   id, name, role, accounts, created_at, expires_at, last_used_at, revoked_at`;
 

@@ -20,8 +20,6 @@ export interface BalanceUpdate {
   readonly next: Balance;
 }
 
-export type BalanceRepository = ReturnType<typeof createBalanceRepository>;
-
 const columns = fragment`
   exchange, asset, trim_scale(free) as free, trim_scale(locked) as locked, updated_at`;
 

@@ -20,8 +20,6 @@ export interface CandleSeries {
   readonly interval: string;
 }
 
-export type CandleRepository = ReturnType<typeof createCandleRepository>;
-
 export function createCandleRepository(sql: Sql, recorder: ChangeRecorder) {
   return {
     /** The newest `last` candles of the range (from <= openTime < to), oldest first. */

@@ -47,8 +47,6 @@ export interface ChangeWhere {
   readonly at?: { readonly from?: string | null; readonly to?: string | null } | null;
 }
 
-export type ChangeRepository = ReturnType<typeof createChangeRepository>;
-
 const columns = fragment`
   account_id, seq, at, entity, operation, ids, count, before, after, actor, request_id,
   operation_name, encode(hash, 'hex') as hash`;

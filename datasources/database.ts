@@ -35,13 +35,13 @@ export interface DatabaseOptions {
 export type Slots = Readonly<Record<LaneName, number>>;
 
 /** What the server itself stops; a call's own deadline may be shorter. */
-export const STATEMENT_TIMEOUT_MS: Readonly<Record<LaneName, number>> = {
+const STATEMENT_TIMEOUT_MS: Readonly<Record<LaneName, number>> = {
   trading: 10_000,
   interactive: 15_000,
   analytics: 60_000,
   feed: 5_000,
 };
-export const WAITING_MAX = 1000;
+const WAITING_MAX = 1000;
 
 const MINUTE_MS = 60_000;
 
@@ -88,7 +88,7 @@ function isFailureOfConnection(error: unknown): boolean {
 }
 
 /** Of all workers together. */
-export const CONNECTIONS_MAX = 50;
+const CONNECTIONS_MAX = 50;
 const VERSION_MIN = 15;
 const CHECK_MS_MAX = 10_000;
 

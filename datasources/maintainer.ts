@@ -36,7 +36,7 @@ export interface Maintainer {
 }
 
 export const IDEMPOTENCY_KEY_HOURS = 72;
-export const RETENTION_EVERY_MS = 3_600_000;
+const RETENTION_EVERY_MS = 3_600_000;
 /** Rows of one unit of work. */
 export const MAINTENANCE_ROWS = 1000;
 /** Units of one step in one run: what is left waits for the next. */

@@ -17,8 +17,6 @@ export interface StopTrigger {
   readonly price: string;
 }
 
-export type MarkRepository = ReturnType<typeof createMarkRepository>;
-
 export function createMarkRepository(sql: Sql, recorder: ChangeRecorder) {
   return {
     /** The mark of each of these instruments that has one, in no order. */

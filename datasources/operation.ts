@@ -11,8 +11,6 @@ export interface OperationRecord {
   readonly committedAt: string | null;
 }
 
-export type OperationRepository = ReturnType<typeof createOperationRepository>;
-
 export function createOperationRepository(sql: Sql) {
   return {
     /** What became of the request that this subject sent under this key; null: nothing is known. */

@@ -97,8 +97,6 @@ export interface FillableOrder {
   readonly quoteAsset: string | null;
 }
 
-export type OrderRepository = ReturnType<typeof createOrderRepository>;
-
 const columns = fragment`
   o.account_id, o.id, o.exchange, o.symbol, o.side, o.type, o.time_in_force, o.status,
   trim_scale(o.price) as price, trim_scale(o.stop_price) as stop_price,

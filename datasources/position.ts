@@ -63,8 +63,6 @@ export interface Cut {
   readonly limit: number;
 }
 
-export type PositionRepository = ReturnType<typeof createPositionRepository>;
-
 /** A row of `positions` as a Position. */
 export const columns = fragment`
   account_id, id, exchange, symbol, side, status,

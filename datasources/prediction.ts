@@ -79,8 +79,6 @@ export class MissingPartitionError extends Error {
   }
 }
 
-export type PredictionRepository = ReturnType<typeof createPredictionRepository>;
-
 const columns = fragment`
   account_id, id, exchange, symbol, interval, model_version, predicted_at,
   trim_scale(price) as price, signal, signal_confidence, risk_score, inference_time_ms, features,

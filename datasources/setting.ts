@@ -22,8 +22,6 @@ export interface SettingUpdate {
   readonly next: Setting;
 }
 
-export type SettingRepository = ReturnType<typeof createSettingRepository>;
-
 export function createSettingRepository(sql: Sql, recorder: ChangeRecorder) {
   return {
     /** All settings, or those of these keys, by key. */

@@ -40,8 +40,6 @@ export interface SignalWhere {
   readonly createdAt?: { readonly from?: string | null; readonly to?: string | null } | null;
 }
 
-export type SignalRepository = ReturnType<typeof createSignalRepository>;
-
 const columns = fragment`
   account_id, id, exchange, symbol, type, status, strength, confidence, strategy,
   trim_scale(suggested_price) as suggested_price,

@@ -58,8 +58,6 @@ export interface FillKey {
   readonly exchangeTradeId: string;
 }
 
-export type TradeRepository = ReturnType<typeof createTradeRepository>;
-
 const columns = fragment`
   t.account_id, t.id, t.exchange, t.symbol, t.side, trim_scale(t.price) as price,
   trim_scale(t.quantity) as quantity, trim_scale(t.commission) as commission,

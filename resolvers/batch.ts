@@ -173,7 +173,7 @@ export function assertAccepted(mode: BatchMode, results: readonly ItemResult[]):
   );
 }
 
-export function isRefused(status: ItemStatus): status is RefusedStatus {
+function isRefused(status: ItemStatus): status is RefusedStatus {
   return status === 'CONFLICT' || status === 'NOT_FOUND' || status === 'REJECTED';
 }
 

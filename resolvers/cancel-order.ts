@@ -31,7 +31,7 @@ import {
 import { isGiven } from './position.ts';
 
 /** Orders that one cancelOrders by `where` may cancel. */
-export const CANCEL_MATCHES_MAX = 10_000;
+const CANCEL_MATCHES_MAX = 10_000;
 
 export interface CancelOrdersInput {
   readonly account?: string | null;

@@ -13,7 +13,7 @@ import {
   assertSymbol,
 } from './check.ts';
 
-export const CANDLES_MAX = 5000;
+const CANDLES_MAX = 5000;
 
 /**
  * The newest `last` candles of the range (from <= openTime < to), oldest first. A gap of the

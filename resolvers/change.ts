@@ -6,7 +6,7 @@ import { decodeId, encodeId, type IdKind, quote } from '../datasources/id.ts';
 import { AppError } from '../errors.ts';
 import { type PageInfo, pageSize } from './page.ts';
 
-export const CHANGES_DEFAULT = 100;
+const CHANGES_DEFAULT = 100;
 
 /** A change as clients see it: ids are global where the entity has them. */
 export interface PublicChange extends Change {
@@ -132,7 +132,7 @@ function rowIdOf(
 }
 
 /** A change with the ids that other fields accept. */
-export function toPublic(change: Change): PublicChange {
+function toPublic(change: Change): PublicChange {
   const { entity, accountId, ids } = change;
   if (!KINDS.has(entity)) return change;
   // Just checked against the kinds.

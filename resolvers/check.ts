@@ -2,9 +2,9 @@ import { quote } from '../datasources/id.ts';
 import { instantOf, millisecondsOf } from '../datasources/instant.ts';
 import { AppError } from '../errors.ts';
 
-export const TEXT_LENGTH_MAX = 200;
-export const JSON_BYTES_MAX = 16_384;
-export const LEVERAGE_MAX = 1000;
+const TEXT_LENGTH_MAX = 200;
+const JSON_BYTES_MAX = 16_384;
+const LEVERAGE_MAX = 1000;
 
 const EXCHANGE = /^[a-z][a-z0-9_-]{0,31}$/;
 const SYMBOL = /^[A-Z0-9][A-Z0-9._:/-]{0,39}$/;

@@ -9,7 +9,7 @@ import type { Trade } from '../datasources/trade.ts';
 import { AppError } from '../errors.ts';
 import { assertMay } from '../access.ts';
 
-export const NODES_MAX = 500;
+const NODES_MAX = 500;
 
 export type NodeRecord =
   | { readonly kind: 'account'; readonly record: Account }

@@ -52,10 +52,7 @@ export async function positions(
 }
 
 /** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */
-export function toWhere(
-  accountId: string,
-  where: PositionWhereInput | null | undefined,
-): PositionWhere {
+function toWhere(accountId: string, where: PositionWhereInput | null | undefined): PositionWhere {
   if (!where) return {};
   return {
     ...where,

@@ -39,9 +39,9 @@ import {
 } from './check.ts';
 import { type Page, type PageArguments, PAGE_SIZE_MAX, readPage } from './page.ts';
 
-export const HORIZONS_MAX = 16;
-export const HORIZON_MINUTES_MAX = 60 * 24 * 366;
-export const FEATURES_MAX = 1024;
+const HORIZONS_MAX = 16;
+const HORIZON_MINUTES_MAX = 60 * 24 * 366;
+const FEATURES_MAX = 1024;
 
 export interface PredictionResult extends ItemResult {
   readonly accountId: string;

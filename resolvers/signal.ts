@@ -28,10 +28,10 @@ import {
 import { type Page, type PageArguments, readPage } from './page.ts';
 
 /** How long a signal stands that does not say so itself. */
-export const SIGNAL_LIFETIME_MS = 3_600_000;
-export const SIGNAL_LIFETIME_MAX_MS = 366 * 24 * 3_600_000;
-export const DEDUPE_SECONDS_DEFAULT = 300;
-export const DEDUPE_SECONDS_MAX = 86_400;
+const SIGNAL_LIFETIME_MS = 3_600_000;
+const SIGNAL_LIFETIME_MAX_MS = 366 * 24 * 3_600_000;
+const DEDUPE_SECONDS_DEFAULT = 300;
+const DEDUPE_SECONDS_MAX = 86_400;
 
 export interface SignalResult extends ItemResult {
   readonly signal: Signal | null;

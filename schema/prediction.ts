@@ -109,7 +109,7 @@ const PredictionHorizon = builder.objectRef<HorizonRow>('PredictionHorizon').imp
   }),
 });
 
-export const Prediction = builder.objectRef<PredictionRecord>('Prediction');
+const Prediction = builder.objectRef<PredictionRecord>('Prediction');
 
 Prediction.implement({
   description: 'What a model said about one instrument at one instant.',

@@ -40,7 +40,7 @@ async function loadAll<Value>(
 }
 
 /** The rows of `findByIds` by their ids. */
-export function byId<Row extends { readonly id: string }>(
+function byId<Row extends { readonly id: string }>(
   rows: readonly (Row | null)[],
 ): (id: string) => Row | null {
   const found = new Map(rows.flatMap((row) => (row === null ? [] : [[row.id, row] as const])));

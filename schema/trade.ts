@@ -27,7 +27,7 @@ const loadTradesOfPosition = relationLoader(async (context, accountId, ids) => {
   return byParent(rows.map(({ parentId, trade }) => ({ parentId, row: trade })));
 });
 
-export const Trade = builder.objectRef<TradeRecord>('Trade');
+const Trade = builder.objectRef<TradeRecord>('Trade');
 
 Trade.implement({
   description: 'One execution: a fill, or the opening or closing of a position without an order.',
@@ -105,7 +105,7 @@ builder.objectField(Position, 'trades', (t) =>
 
 const TradeConnection = pageType<TradeRecord>('Trade', Trade);
 
-export const TradeWhere = builder.inputType('TradeWhere', {
+const TradeWhere = builder.inputType('TradeWhere', {
   description: 'All of the given must hold. Indexed: orderIds, positionIds, symbols, executedAt.',
   fields: (t) => ({
     exchange: t.string(),

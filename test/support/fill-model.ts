@@ -45,7 +45,7 @@ export interface ModelOutcome {
 }
 
 /** Rounds to the nearest whole number; of two equally near the even one. */
-export function divide(dividend: bigint, divisor: bigint): bigint {
+function divide(dividend: bigint, divisor: bigint): bigint {
   if (divisor < 0n) return divide(-dividend, -divisor);
   const floor = dividend / divisor - (dividend % divisor < 0n ? 1n : 0n);
   const twice = 2n * (dividend - floor * divisor);
