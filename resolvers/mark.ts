@@ -7,7 +7,7 @@ import { enterBatch } from './batch.ts';
 import { assertExchange, assertInstant, assertPositive, assertSymbol } from './check.ts';
 
 /** A mark further ahead than clocks differ would hold back every later one. */
-export const MARK_AHEAD_MAX_MS = 60_000;
+const MARK_AHEAD_MAX_MS = 60_000;
 
 export interface MarkPriceItem {
   readonly exchange: string;
@@ -37,8 +37,9 @@ export async function markPrices(
   const accountId = requireAccount(context.actor, input.account, 'positions:write');
   const { unit } = enterBatch(context.unit, 'ATOMIC', input.items);
   const seen = new Set<string>();
+  const times = { at: unit.at, latest: instantOf(Date.now() + MARK_AHEAD_MAX_MS) };
   const marks = input.items.map((item, index) =>
-    toMark(item, unit.at, ['input', 'items', String(index)], seen),
+    toMark(item, times, ['input', 'items', String(index)], seen),
   );
   const { marks: repository } = context.datasources;
   const stored = await repository.upsertMany(accountId, marks);
@@ -46,13 +47,18 @@ export async function markPrices(
   return { updated: stored.length, triggered };
 }
 
-function toMark(item: MarkPriceItem, at: string, path: readonly string[], seen: Set<string>): Mark {
-  const mark = { ...item, at: item.at ?? at };
+function toMark(
+  item: MarkPriceItem,
+  times: { readonly at: string; readonly latest: string },
+  path: readonly string[],
+  seen: Set<string>,
+): Mark {
+  const mark = { ...item, at: item.at ?? times.at };
   assertExchange(mark.exchange, [...path, 'exchange']);
   assertSymbol(mark.symbol, [...path, 'symbol']);
   assertPositive(mark.price, [...path, 'price']);
   assertInstant(mark.at, [...path, 'at']);
-  if (mark.at > instantOf(Date.now() + MARK_AHEAD_MAX_MS)) {
+  if (mark.at > times.latest) {
     throw new AppError(
       'BAD_INPUT',
       `${mark.at} is more than a minute ahead: it would hold back the marks until then.`,
