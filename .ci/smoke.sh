@@ -134,13 +134,13 @@ key_is_private() {
 
 opens_a_position() {
   # shellcheck disable=SC2016
-  answers 'mutation { openPositions(input: { items: [{ exchange: "bybit", symbol: "BTCUSDT",
+  answers 'mutation { openPositions(input: { account: "main", items: [{ exchange: "bybit", symbol: "BTCUSDT",
     side: LONG, quantity: "0.5", entryPrice: "60000" }] }) { results { status } } }' \
     '"status":"CREATED"'
 }
 
 reads_the_position() {
-  answers '{ positions(first: 5) { totalCount nodes { symbol side status quantity entryPrice } } }' \
+  answers '{ positions(account: "main", first: 5) { totalCount nodes { symbol side status quantity entryPrice } } }' \
     '"totalCount":1,.*"symbol":"BTCUSDT","side":"LONG","status":"OPEN","quantity":"0\.5"'
 }
 
@@ -182,7 +182,7 @@ has_positions() {
   is_running || return 0
   [[ -f $KEY_FILE ]] || return 1
   local answer
-  answer=$(query '{ positions(first: 1) { totalCount } }' 2>/dev/null) || return 1
+  answer=$(query '{ positions(account: "main", first: 1) { totalCount } }' 2>/dev/null) || return 1
   [[ $answer =~ \"totalCount\":[1-9] ]]
 }
 

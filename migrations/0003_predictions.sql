@@ -65,7 +65,11 @@ declare
 begin
   perform pg_advisory_xact_lock(hashtextextended('tradewind.partitions', 0));
   foreach parent in array array['predictions', 'prediction_horizons'] loop
-    if to_regclass(parent || suffix) is null then
+    -- Not by to_regclass: after the wait it may still answer from a catalog that is out of date.
+    if not exists (
+      select from pg_class
+      where relname = parent || suffix and relnamespace = current_schema()::regnamespace
+    ) then
       execute format('create table %I (like %I including all)', parent || suffix, parent);
       execute format('alter table %I attach partition %I for values from (%L) to (%L)',
         parent, parent || suffix, from_id, to_id);

@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createWakeups, type Wakeups } from '../../../datasources/wakeups.ts';
+import { eventually } from '../../support/eventually.ts';
 import { HAS_REDIS, startTestRedis, type TestRedis } from '../../support/redis.ts';
 
 const log = pino({ level: 'silent' });
@@ -25,12 +26,10 @@ describe.skipIf(!HAS_REDIS)('wake-ups through Redis', () => {
 
   /** Publishes until it is heard: a hint may be lost, and connections come up when they do. */
   async function untilHeard(account: string): Promise<void> {
-    await expect
-      .poll(() => {
-        here.publish([{ account, seq: '7' }]);
-        return heard;
-      })
-      .toContain(`${account} 7`);
+    await eventually(() => {
+      here.publish([{ account, seq: '7' }]);
+      expect(heard).toContain(`${account} 7`);
+    });
   }
 
   it('tells another node of a commit', async () => {
