@@ -99,6 +99,9 @@ export interface UnitsOfWork {
 
 const TRADING_STATE_CHANGED = 'TW001';
 const UNKNOWN_ACCOUNT = 'TW002';
+const PARTITION_ROUNDS_MAX = 3;
+/** A table that is there, a range that is taken, a catalog row that changed under us. */
+const MADE_MEANWHILE: ReadonlySet<string | null> = new Set(['42P07', '42P17', 'XX000']);
 /** Unique keys that are looked up before they are inserted: the next run finds what is there. */
 const TAKEN_MEANWHILE: ReadonlySet<string | null> = new Set([
   'idempotency_keys_pkey',
@@ -353,16 +356,19 @@ async function withPartitions<T>(
   call: Call,
   run: () => Promise<T>,
 ): Promise<T> {
-  const made = new Set<string>();
+  const rounds = new Map<string, number>();
   while (true) {
     try {
       return await run();
     } catch (error) {
       if (!(error instanceof MissingPartitionError)) throw error;
-      const missing = error.months.filter((month) => !made.has(month));
-      if (missing.length === 0) throw error;
-      await createPartitions(database, call, missing);
-      for (const month of missing) made.add(month);
+      for (const month of error.months) {
+        const round = (rounds.get(month) ?? 0) + 1;
+        // Another node may be making it: it is there, and our connection learns of it a moment later.
+        if (round > PARTITION_ROUNDS_MAX) throw error;
+        rounds.set(month, round);
+      }
+      await createPartitions(database, call, error.months);
     }
   }
 }
@@ -373,10 +379,15 @@ async function createPartitions(
   months: readonly string[],
 ): Promise<void> {
   const sql = database.interactive.sql(call);
-  await sql`
-    /* predictions.createPartitions */
-    select create_prediction_partitions(month) from unnest(${months}::date[]) as month
-    order by month`;
+  try {
+    await sql`
+      /* predictions.createPartitions */
+      select create_prediction_partitions(month) from unnest(${months}::date[]) as month
+      order by month`;
+  } catch (error) {
+    // Whether another one made it meanwhile is told by the next run.
+    if (!(error instanceof DatabaseError) || !MADE_MEANWHILE.has(error.sqlState)) throw error;
+  }
 }
 
 function ignore(): void {
