@@ -189,7 +189,13 @@ async function follow<Event extends { readonly cursor: string }>(
     // Every reconnection goes through the loop below, which knows the cursor.
     retryAttempts: 0,
   });
-  const dispose = () => void socket.dispose();
+  const dispose = async () => {
+    try {
+      await socket.dispose();
+    } catch {
+      // It was still connecting, and could not: there is nothing left to close.
+    }
+  };
   server.signal.addEventListener('abort', dispose);
   let after: string | undefined;
   let failures = 0;

@@ -1,5 +1,6 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { createApiClient } from '../../../../cli/demo/client.ts';
@@ -133,6 +134,17 @@ describe('follow', () => {
     ending.abort();
     await following;
     await vi.waitFor(() => expect(sockets.clients.size).toBe(0));
+  });
+
+  it('ends in silence while it is connecting', async () => {
+    const upgrade = new Promise<Duplex>((resolve) => {
+      server.once('upgrade', (_request, socket) => resolve(socket));
+    });
+    const following = createClient().follow('subscription { a }', {}, () => undefined);
+    const socket = await upgrade;
+    ending.abort();
+    socket.destroy();
+    await expect(following).resolves.toBeUndefined();
   });
 
   it('begins again when the server ends the stream', async () => {
