@@ -16,7 +16,9 @@ const SHAPE = '[[openTimeMs, open, high, low, close, volume], …], oldest first
 /** The server takes no predictions of earlier times. */
 const OPEN_TIME_MIN_MS = Date.UTC(2015, 0, 1);
 const EXCHANGE = 'bybit';
-const QUANTITY_DIGITS = 8;
+const QUANTITY_DIGITS_MAX = 8;
+/** Of a price and a quantity together: with the 5 of the fee's rate they fit into 18. */
+const DIGITS_MAX = 13;
 const PRICES = ['open', 'high', 'low', 'close'] as const;
 
 /**
@@ -34,12 +36,13 @@ export async function readReplay(file: string, symbol: string): Promise<Replay> 
     frames.set(openTimeMs, before === undefined ? { ...row, openTimeMs } : merge(before, row));
   }
   const digits = rows.map((row) => Math.max(...PRICES.map((name) => row[name].decimalPlaces())));
+  const priceDigits = digits.reduce((most, each) => Math.max(most, each));
   return {
     instrument: {
       exchange: EXCHANGE,
       symbol,
-      priceDigits: digits.reduce((most, each) => Math.max(most, each)),
-      quantityDigits: QUANTITY_DIGITS,
+      priceDigits,
+      quantityDigits: Math.max(0, Math.min(QUANTITY_DIGITS_MAX, DIGITS_MAX - priceDigits)),
     },
     frames: [...frames.values()].map((row) => toFrame(symbol, row)),
   };

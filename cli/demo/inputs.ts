@@ -51,19 +51,40 @@ export interface Indicators {
   readonly trend: number;
 }
 
-export interface OpenPositionItem {
-  readonly clientId: string;
+export type OrderSide = 'BUY' | 'SELL';
+
+export interface PlaceOrderItem {
+  readonly clientOrderId: string;
   readonly exchange: string;
   readonly symbol: string;
-  readonly side: Side;
+  readonly side: OrderSide;
+  readonly type: 'MARKET' | 'LIMIT';
   readonly quantity: string;
-  readonly entryPrice: string;
-  readonly stopLossPrice: string;
-  readonly takeProfitPrice: string;
-  readonly leverage: string;
+  readonly price?: string;
+  readonly timeInForce?: 'GTC' | 'IOC' | 'GTX';
+  readonly stopLossPrice?: string;
+  readonly takeProfitPrice?: string;
+  readonly leverage?: string;
+  readonly reduceOnly?: boolean;
   readonly strategy: string;
-  readonly metadata: PositionNotes;
-  readonly openedAt: string;
+}
+
+export interface UpdateOrderItem {
+  readonly clientOrderId: string;
+  readonly status: 'OPEN' | 'REJECTED' | 'EXPIRED';
+  readonly exchangeOrderId?: string;
+  readonly reason?: string;
+}
+
+export interface RecordTradeItem {
+  readonly clientOrderId: string;
+  readonly exchangeTradeId: string;
+  readonly price: string;
+  readonly quantity: string;
+  readonly commission: string;
+  /** Left out: the quote currency. */
+  readonly commissionAsset?: string;
+  readonly executedAt: string;
 }
 
 /** What the strategy must know about a position after a restart. */
@@ -74,15 +95,40 @@ export interface PositionNotes {
   readonly expiresAt: string;
 }
 
+/** Named by id, or the open one by exchange, symbol and side. */
 export interface UpdatePositionItem {
-  readonly id: string;
-  readonly stopLossPrice: string;
+  readonly id?: string;
+  readonly exchange?: string;
+  readonly symbol?: string;
+  readonly side?: Side;
+  readonly stopLossPrice?: string;
+  readonly metadata?: PositionNotes;
 }
 
-export interface ClosePositionItem {
-  readonly id: string;
+export interface CreateSignalItem {
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly type: Side;
+  readonly strength: number;
+  readonly confidence: number;
+  readonly strategy: string;
+  readonly suggestedPrice: string;
+  readonly suggestedStopLoss: string;
+  readonly suggestedTakeProfit: string;
+  readonly suggestedQuantity: string;
+  readonly dedupeSeconds: number;
+}
+
+export interface MarkPriceItem {
+  readonly exchange: string;
+  readonly symbol: string;
   readonly price: string;
-  readonly fees: string;
-  readonly reason: string;
-  readonly closedAt: string;
+  readonly at: string;
+}
+
+export interface BalanceItem {
+  readonly exchange: string;
+  readonly asset: string;
+  readonly free: string;
+  readonly locked: string;
 }

@@ -1,3 +1,5 @@
+import { Decimal } from 'decimal.js';
+
 /** What is traded: prices are multiples of 10^-priceDigits, quantities of 10^-quantityDigits. */
 export interface Instrument {
   readonly exchange: string;
@@ -57,4 +59,9 @@ function model(
 export function formatSteps(steps: number, digits: number): string {
   const text = String(steps).padStart(digits + 1, '0');
   return digits === 0 ? text : `${text.slice(0, -digits)}.${text.slice(-digits)}`;
+}
+
+/** The smallest step of a price. */
+export function tickOf({ priceDigits }: Instrument): Decimal {
+  return new Decimal(10).pow(-priceDigits);
 }

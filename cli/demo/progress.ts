@@ -5,9 +5,10 @@ export interface Progress {
   readonly at: Date;
   /** The opening of the last candle; null: none yet. */
   readonly candleAtMs: number | null;
-  readonly symbols: number;
   readonly predictions: number;
   readonly hitRate: number | null;
+  readonly orders: number;
+  readonly fills: number;
   readonly open: number;
   readonly closed: number;
   /** Before fees. */
@@ -21,25 +22,47 @@ export interface Progress {
   readonly note: string | null;
 }
 
-export function formatProgress(progress: Progress): string {
+/** A part of the line; of those that are not needed the highest goes first where it is narrow. */
+interface Part {
+  readonly text: string;
+  readonly rank: number;
+}
+
+/** One line of up to `columnsMax` columns, where that can be had by leaving parts out. */
+export function formatProgress(progress: Progress, columnsMax = Number.POSITIVE_INFINITY): string {
+  let parts = partsOf(progress);
+  for (let rank = Math.max(...parts.map((part) => part.rank)); rank > 0; rank -= 1) {
+    if (join(parts).length <= columnsMax) break;
+    parts = parts.filter((part) => part.rank !== rank);
+  }
+  return join(parts);
+}
+
+function partsOf(progress: Progress): readonly Part[] {
   const { candleAtMs, hitRate, medianMs, quote, note } = progress;
   const count = (value: number) => value.toLocaleString('en-US');
   const hits = hitRate === null ? '' : ` (hit ${(hitRate * 100).toFixed(1)} %)`;
-  const parts = [
-    progress.at.toTimeString().slice(0, 8),
-    // In front, because a narrow terminal cuts the end.
-    ...(note === null ? [] : [note]),
-    `candle ${candleAtMs === null ? '–' : formatCandleTime(candleAtMs)}`,
-    `${progress.symbols} ${progress.symbols === 1 ? 'symbol' : 'symbols'}`,
-    `predictions ${count(progress.predictions)}${hits}`,
-    `open ${progress.open}`,
-    `closed ${count(progress.closed)}`,
-    `realized ${formatSigned(progress.realizedPnl)}${quote === null ? '' : ` ${quote}`}`,
-    `fees ${progress.fees.toFixed(2)}`,
-    `events ${count(progress.events)}`,
-    `p50 ${medianMs === null ? '–' : `${Math.round(medianMs)} ms`}`,
+  const money = `${formatSigned(progress.realizedPnl)}${quote === null ? '' : ` ${quote}`}`;
+  const ms = medianMs === null ? '–' : `${Math.round(medianMs)} ms`;
+  return [
+    { rank: 4, text: progress.at.toTimeString().slice(0, 8) },
+    // In front, because a very narrow terminal cuts the end.
+    ...(note === null ? [] : [{ rank: 0, text: note }]),
+    { rank: 0, text: `candle ${candleAtMs === null ? '–' : formatCandleTime(candleAtMs)}` },
+    { rank: 0, text: `predictions ${count(progress.predictions)}${hits}` },
+    { rank: 0, text: `orders ${count(progress.orders)}` },
+    { rank: 0, text: `fills ${count(progress.fills)}` },
+    { rank: 0, text: `open ${progress.open}` },
+    { rank: 0, text: `closed ${count(progress.closed)}` },
+    { rank: 0, text: `PnL ${money}` },
+    { rank: 1, text: `fees ${progress.fees.toFixed(2)}` },
+    { rank: 2, text: `events ${count(progress.events)}` },
+    { rank: 3, text: `p50 ${ms}` },
   ];
-  return parts.join('  ');
+}
+
+function join(parts: readonly Part[]): string {
+  return parts.map(({ text }) => text).join('  ');
 }
 
 /** On a terminal one line that is rewritten; anywhere else a line every LINE_MS. */
@@ -68,7 +91,7 @@ export function createLiveLine(output: Output, now: () => number = Date.now): Li
       if (isTerminal) {
         // A line that wraps could not be rewritten; a terminal without a size has 0 columns.
         const columns = (output.columns || COLUMNS_UNKNOWN) - 1;
-        output.write(CLEAR_LINE + formatProgress(read()).slice(0, columns));
+        output.write(CLEAR_LINE + formatProgress(read(), columns).slice(0, columns));
       } else if (now() - shownAt >= LINE_MS) {
         shownAt = now();
         output.write(`${formatProgress(read())}\n`);
@@ -80,9 +103,9 @@ export function createLiveLine(output: Output, now: () => number = Date.now): Li
   };
 }
 
-/** "11-04 23:00", UTC: simulated days are far from today, so the day is said. */
+/** "15:30", UTC. */
 function formatCandleTime(ms: number): string {
-  return new Date(ms).toISOString().slice(5, 16).replace('T', ' ');
+  return new Date(ms).toISOString().slice(11, 16);
 }
 
 function formatSigned(amount: Decimal): string {

@@ -3,11 +3,15 @@ import { type Book, createBook } from './book.ts';
 import { type Client, createApiClient, createIdempotencyKey } from './client.ts';
 import {
   FOLLOW_POSITIONS,
-  LOG_MARKET,
-  type LogMarketData,
+  LOG_HISTORY,
+  LOG_STEP,
+  MARK_PRICES,
+  type MarksData,
   type PositionEvent,
 } from './documents.ts';
+import { createExchange } from './exchange.ts';
 import { CANDLE_MS, type MarketStep } from './market.ts';
+import { createMarker, type Marker } from './marks.ts';
 import {
   createLiveLine,
   formatProgress,
@@ -18,7 +22,8 @@ import {
 import { createScoreboard, type Scoreboard } from './scoreboard.ts';
 import type { BotSettings } from './settings.ts';
 import { CANDLE_SECONDS, openSource, type Source } from './source.ts';
-import { decide, STRATEGY } from './strategy.ts';
+import { decide } from './strategy.ts';
+import { openWallet, WALLET_ASSET } from './wallet.ts';
 
 /** Items a mutation takes at most. */
 const BATCH_ITEMS_MAX = 1_000;
@@ -30,6 +35,7 @@ interface Session {
   readonly client: Client;
   readonly source: Source;
   readonly book: Book;
+  readonly marker: Marker;
   readonly line: LiveLine;
   readonly scoreboard: Scoreboard;
   predictions: number;
@@ -58,13 +64,13 @@ export async function runSession(
     signal: AbortSignal.any([signal, ended.signal]),
   });
   const source = await openSource(settings, client, Date.now());
-  const symbols = [...source.instruments.keys()];
   const session: Session = {
     settings,
     signal,
     client,
     source,
-    book: createBook({ client, account: settings.account, symbols }),
+    book: await openBook(settings, client, source),
+    marker: createMarker(),
     line: createLiveLine(output),
     scoreboard: createScoreboard(),
     predictions: 0,
@@ -86,6 +92,18 @@ export async function runSession(
   }
 }
 
+async function openBook(settings: BotSettings, client: Client, source: Source): Promise<Book> {
+  const { account, seed } = settings;
+  const { instruments } = source;
+  return createBook({
+    client,
+    account,
+    symbols: [...instruments.keys()],
+    exchange: createExchange({ seed, instruments }),
+    wallet: quoteOf(source) === WALLET_ASSET ? await openWallet(client, account) : null,
+  });
+}
+
 async function runMarket(session: Session): Promise<void> {
   const { book, line, settings, source } = session;
   await book.synchronize();
@@ -105,8 +123,8 @@ async function runMarket(session: Session): Promise<void> {
     await waitForCandle(session, step, dueAtMs);
     // A server that was away is not flooded with what was missed: the demo goes on from now.
     dueAtMs = Math.max(dueAtMs, Date.now() - candleMs) + candleMs;
-    await logMarket(session, [step]);
-    await book.carryOut(decide(step, book.held, source.instruments));
+    await logStep(session, step);
+    await book.carryOut(step, decide(step, book.held, source.instruments));
   }
 }
 
@@ -120,7 +138,7 @@ async function writeHistory(
   let step = nextOf(steps);
   for (; step !== null && step.openTimeMs < session.source.liveFromMs; step = nextOf(steps)) {
     if (items + step.candles.length > BATCH_ITEMS_MAX) {
-      await logMarket(session, batch);
+      await logHistory(session, batch);
       batch = [];
       items = 0;
     }
@@ -128,7 +146,7 @@ async function writeHistory(
     items += step.candles.length;
   }
   if (batch.length > 0) {
-    await logMarket(session, batch);
+    await logHistory(session, batch);
   }
   return step;
 }
@@ -147,28 +165,60 @@ async function waitForCandle(session: Session, step: MarketStep, dueAtMs: number
   await sleep(waitMs, undefined, { signal: session.signal });
 }
 
-async function logMarket(session: Session, steps: readonly MarketStep[]): Promise<void> {
-  const candles = { items: steps.flatMap((step) => step.candles) };
-  const predictions = {
-    account: session.settings.account,
-    // A prediction that somebody else has logged for this time must not stop the market.
-    mode: 'PER_ITEM',
-    items: steps.flatMap((step) => step.predictions),
+async function logHistory(session: Session, steps: readonly MarketStep[]): Promise<void> {
+  const idempotencyKey = createIdempotencyKey();
+  await session.client.request(LOG_HISTORY, marketOf(session, steps), { idempotencyKey });
+  count(session, steps);
+}
+
+/** Candles, predictions and marks of a step; the stops that are crossed come into the book. */
+async function logStep(session: Session, step: MarketStep): Promise<void> {
+  const { book, client, marker } = session;
+  const variables = { ...marketOf(session, [step]), ...marksOf(session, step) };
+  const idempotencyKey = createIdempotencyKey();
+  const marked = [await client.request<MarksData>(LOG_STEP, variables, { idempotencyKey })];
+  if (marked.some(({ last }) => last.updated < step.candles.length)) {
+    marker.useRealClock();
+    const again = { idempotencyKey: createIdempotencyKey() };
+    marked.push(await client.request<MarksData>(MARK_PRICES, marksOf(session, step), again));
+  }
+  for (const { first, second, last } of marked) {
+    for (const { position } of [first, second, last].flatMap(({ triggered }) => triggered)) {
+      book.observe(position);
+    }
+  }
+  count(session, [step]);
+}
+
+function marksOf({ marker, settings: { account } }: Session, step: MarketStep) {
+  const [first, second, last] = marker.marksOf(step).map((items) => ({ account, items }));
+  return { first, second, last };
+}
+
+function marketOf(session: Session, steps: readonly MarketStep[]) {
+  return {
+    candles: { items: steps.flatMap((step) => step.candles) },
+    predictions: {
+      account: session.settings.account,
+      // A prediction that somebody else has logged for this time must not stop the market.
+      mode: 'PER_ITEM',
+      items: steps.flatMap((step) => step.predictions),
+    },
   };
-  await session.client.request<LogMarketData>(
-    LOG_MARKET,
-    { candles, predictions },
-    { idempotencyKey: createIdempotencyKey() },
-  );
+}
+
+function count(session: Session, steps: readonly MarketStep[]): void {
   for (const step of steps) {
     session.scoreboard.add(step);
     session.candleAtMs = step.openTimeMs;
+    session.predictions += step.predictions.length;
   }
-  session.predictions += predictions.items.length;
 }
 
 function followPositions(session: Session): Promise<void> {
-  const variables = { account: session.settings.account, where: { strategy: STRATEGY } };
+  // Of any strategy: the bot keeps away from symbols in which somebody else holds a position.
+  const where = { symbols: [...session.source.instruments.keys()] };
+  const variables = { account: session.settings.account, where };
   return session.client.follow<PositionEvent>(FOLLOW_POSITIONS, variables, (event) => {
     if (event.kind === 'RESET') {
       session.book.distrust();
@@ -182,20 +232,25 @@ function followPositions(session: Session): Promise<void> {
 
 function progressOf(session: Session): Progress {
   const { book, candleAtMs, client, events, predictions, scoreboard, source } = session;
-  const symbols = [...source.instruments.keys()];
   return {
     at: new Date(),
     candleAtMs,
-    symbols: symbols.length,
     predictions,
     hitRate: scoreboard.hitRate(),
+    orders: book.totals.orders,
+    fills: book.totals.fills,
     open: book.held.size,
     closed: book.totals.closed,
     realizedPnl: book.totals.realizedPnl,
     fees: book.totals.fees,
-    quote: symbols.every((symbol) => symbol.endsWith('USDT')) ? 'USDT' : null,
+    quote: quoteOf(source),
     events,
     medianMs: client.medianMs(),
     note: client.isAway() ? 'the server does not answer' : (book.refusal ?? session.note),
   };
+}
+
+/** Null where the symbols are not all quoted in one known currency. */
+function quoteOf({ instruments }: Source): string | null {
+  return [...instruments.keys()].every((symbol) => symbol.endsWith('USDT')) ? 'USDT' : null;
 }

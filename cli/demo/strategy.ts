@@ -1,35 +1,48 @@
 import { Decimal } from 'decimal.js';
-import type {
-  CandleItem,
-  ClosePositionItem,
-  LogPredictionItem,
-  OpenPositionItem,
-  PositionNotes,
-  Side,
-  UpdatePositionItem,
-} from './inputs.ts';
-import type { Instrument } from './instruments.ts';
+import type { CandleItem, LogPredictionItem, PositionNotes, Side } from './inputs.ts';
+import { type Instrument, tickOf } from './instruments.ts';
 import { CANDLE_MS, type MarketStep } from './market.ts';
 
-/** What a taker pays, as a share of the notional. */
-const TAKER_FEE = '0.00055';
 export const STRATEGY = 'demo';
 
-/** What the strategy wants done; who carries it out is not its business. */
+/** What the strategy wants done; who carries it out, and how, is not its business. */
 export type Intent =
-  | { readonly kind: 'CLOSE'; readonly item: ClosePositionItem }
-  | { readonly kind: 'MOVE_STOP'; readonly item: UpdatePositionItem }
-  | { readonly kind: 'OPEN'; readonly item: OpenPositionItem };
+  | {
+      readonly kind: 'CLOSE';
+      readonly position: HeldPosition;
+      readonly price: string;
+      readonly reason: string;
+    }
+  | { readonly kind: 'MOVE_STOP'; readonly position: HeldPosition; readonly stopLossPrice: string }
+  | { readonly kind: 'OPEN'; readonly entry: Entry };
+
+/** A position that is to be opened. */
+export interface Entry {
+  readonly exchange: string;
+  readonly symbol: string;
+  readonly side: Side;
+  readonly quantity: string;
+  readonly price: string;
+  readonly stopLossPrice: string;
+  readonly takeProfitPrice: string;
+  readonly leverage: string;
+  readonly confidence: number;
+  readonly notes: PositionNotes;
+}
 
 /** An open position of the strategy as the server knows it. */
 export interface HeldPosition extends PositionNotes {
   readonly id: string;
+  readonly exchange: string;
   readonly symbol: string;
   readonly side: Side;
   readonly quantity: string;
   readonly entryPrice: string;
   readonly stopLossPrice: string;
   readonly takeProfitPrice: string;
+  readonly leverage: string;
+  /** The stop that a mark has crossed; null: none. */
+  readonly stopTriggeredKind: 'STOP_LOSS' | 'TAKE_PROFIT' | null;
   readonly version: number;
 }
 
@@ -43,7 +56,6 @@ const STOP_RANGES = 2.5;
 const TARGET_RANGES = 4;
 /** A stop follows the price once it would move by this share of its distance. */
 const TRAIL_STEP = 0.25;
-const FEE_DIGITS = 8;
 
 /**
  * What to do when the candles of a step have closed, given what is held by symbol: closes first,
@@ -75,22 +87,21 @@ export function* decide(
     const exit = findExit(position, candle, prediction, closedAt);
     if (exit !== null) {
       free += 1;
-      const item = { ...exit, id: position.id, fees: feesOf(position, exit.price), closedAt };
-      yield { kind: 'CLOSE', item };
+      yield { kind: 'CLOSE', position, ...exit };
       continue;
     }
     const stopLossPrice = trailStop(position, candle, instrument);
     if (stopLossPrice !== null) {
-      stops.push({ kind: 'MOVE_STOP', item: { id: position.id, stopLossPrice } });
+      stops.push({ kind: 'MOVE_STOP', position, stopLossPrice });
     }
   }
   yield* stops;
   chances.sort((a, b) => b.prediction.signalConfidence - a.prediction.signalConfidence);
   for (const { prediction, instrument } of chances) {
-    const item = free > 0 ? openingOf(prediction, instrument, closedAt) : null;
-    if (item !== null) {
+    const entry = free > 0 ? entryOf(prediction, instrument, closedAt) : null;
+    if (entry !== null) {
       free -= 1;
-      yield { kind: 'OPEN', item };
+      yield { kind: 'OPEN', entry };
     }
   }
 }
@@ -106,19 +117,12 @@ function findExit(
   const { open } = candle;
   const worse = (a: string, b: string) => (isLong ? Decimal.min(a, b) : Decimal.max(a, b));
   const better = (a: string, b: string) => (isLong ? Decimal.max(a, b) : Decimal.min(a, b));
-  // Both may lie within one candle; which came first is unknown, and the stop is the worse one.
-  const isStopped = isLong
-    ? new Decimal(position.stopLossPrice).gte(candle.low)
-    : new Decimal(position.stopLossPrice).lte(candle.high);
-  if (isStopped) {
-    // A candle that opens beyond the stop fills there, not at the stop.
-    return { price: worse(open, position.stopLossPrice).toFixed(), reason: 'STOP_LOSS' };
-  }
-  const isReached = isLong
-    ? new Decimal(position.takeProfitPrice).lte(candle.high)
-    : new Decimal(position.takeProfitPrice).gte(candle.low);
-  if (isReached) {
-    return { price: better(open, position.takeProfitPrice).toFixed(), reason: 'TAKE_PROFIT' };
+  switch (position.stopTriggeredKind) {
+    case 'STOP_LOSS':
+      // A candle that opens beyond the stop fills there, not at the stop.
+      return { price: worse(open, position.stopLossPrice).toFixed(), reason: 'STOP_LOSS' };
+    case 'TAKE_PROFIT':
+      return { price: better(open, position.takeProfitPrice).toFixed(), reason: 'TAKE_PROFIT' };
   }
   if (Date.parse(position.expiresAt) <= Date.parse(closedAt)) {
     return { price: candle.close, reason: 'HORIZON_REACHED' };
@@ -130,42 +134,25 @@ function findExit(
   return null;
 }
 
-/** Fees of both sides: an opening has no place for its own, so the close carries them. */
-function feesOf(position: HeldPosition, exitPrice: string): string {
-  return new Decimal(position.entryPrice)
-    .plus(exitPrice)
-    .times(position.quantity)
-    .times(TAKER_FEE)
-    .toDecimalPlaces(FEE_DIGITS)
-    .toFixed();
-}
-
-/**
- * Where the stop of a position should stand now; null: where it is. Without a mark the server
- * measures a stop against the entry, so it follows the price up to one tick before the entry.
- */
+/** Where the stop of a position should stand now; null: where it is. */
 function trailStop(
   position: HeldPosition,
   candle: CandleItem,
   instrument: Instrument,
 ): string | null {
   const sign = position.side === 'LONG' ? 1 : -1;
-  const tick = tickOf(instrument);
   const wanted = new Decimal(candle.close).minus(new Decimal(position.trailBy).times(sign));
-  const last = new Decimal(position.entryPrice).minus(tick.times(sign));
-  const stop = sign === 1 ? Decimal.min(wanted, last) : Decimal.max(wanted, last);
-  const gain = stop.minus(position.stopLossPrice).times(sign);
-  const isAtLast = stop.equals(last) && gain.greaterThan(0);
+  const gain = wanted.minus(position.stopLossPrice).times(sign);
   const isWorthIt = gain.gte(new Decimal(position.trailBy).times(TRAIL_STEP));
-  return isWorthIt || isAtLast ? stop.toFixed(instrument.priceDigits) : null;
+  return isWorthIt ? wanted.toFixed(instrument.priceDigits) : null;
 }
 
 /** Null where the prices leave no room for a position with both stops. */
-function openingOf(
+function entryOf(
   prediction: LogPredictionItem,
   instrument: Instrument,
   openedAt: string,
-): OpenPositionItem | null {
+): Entry | null {
   const price = new Decimal(prediction.price);
   const side = prediction.signal === 'LONG' ? 'LONG' : 'SHORT';
   const sign = side === 'LONG' ? 1 : -1;
@@ -190,24 +177,15 @@ function openingOf(
   }
   const expiresAtMs = Date.parse(openedAt) + strongest.horizonMinutes * 60_000;
   return {
-    clientId: `${STRATEGY}.${prediction.symbol}.${prediction.predictedAt}`,
     exchange: prediction.exchange,
     symbol: prediction.symbol,
     side,
     quantity: quantity.toFixed(),
-    entryPrice: prediction.price,
+    price: prediction.price,
     stopLossPrice: stopLoss.toFixed(instrument.priceDigits),
     takeProfitPrice: takeProfit.toFixed(instrument.priceDigits),
     leverage: LEVERAGE,
-    strategy: STRATEGY,
-    metadata: {
-      trailBy: trailBy.toFixed(),
-      expiresAt: new Date(expiresAtMs).toISOString(),
-    },
-    openedAt,
+    confidence: prediction.signalConfidence,
+    notes: { trailBy: trailBy.toFixed(), expiresAt: new Date(expiresAtMs).toISOString() },
   };
-}
-
-function tickOf(instrument: Instrument): Decimal {
-  return new Decimal(10).pow(-instrument.priceDigits);
 }

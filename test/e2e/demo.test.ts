@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Decimal } from 'decimal.js';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createApiClient } from '../../cli/demo/client.ts';
 
@@ -44,15 +45,23 @@ describe('tradewind demo', () => {
       expect(closed.totalCount).toBeGreaterThan(5);
       expect(predictions.totalCount).toBeGreaterThan(2_112);
     }, WAIT);
-    const { closed } = await read<ClosedPositions>(CLOSED);
+    await vi.waitFor(async () => {
+      const { orders, closed } = await read<Ends>(ENDS);
+      const states = orders.nodes.map(({ status }) => status);
+      expect(states).toEqual(expect.arrayContaining(['FILLED', 'CANCELED', 'EXPIRED', 'REJECTED']));
+      expect(closed.nodes.map(({ closeReason }) => closeReason)).toContain('STOP_LOSS');
+    }, WAIT);
+    const { closed, signals, balances } = await read<ClosedPositions>(CLOSED);
     for (const position of closed.nodes) {
       expect(position.closeReason).toMatch(/^[A-Z_]+$/);
-      expect(Number(position.fees)).toBeGreaterThan(0);
       expect(position.quantity).toBe('0');
+      expectFills(position);
     }
+    expect(signals.totalCount).toBeGreaterThan(5);
+    expect(balances).toMatchObject([{ asset: 'USDT' }]);
     demo.process.kill('SIGTERM');
     expect(await demo.exited).toEqual([0, null]);
-    expect(demo.output()).toMatch(/events [1-9]/);
+    expect(demo.output()).toMatch(/orders [1-9].*fills [1-9].*events [1-9]/);
     expect(demo.output()).not.toContain('refused');
   });
 
@@ -63,6 +72,9 @@ describe('tradewind demo', () => {
     await vi.waitFor(async () => {
       expect((await readFirst<Counts>(COUNTS)).open.totalCount).toBeGreaterThan(1);
     }, WAIT);
+    const { openPositions } = await readFirst<Opened>(OPEN_WITHOUT_FILLS);
+    const old = openPositions.results.flatMap(({ position }) => position?.id ?? []);
+    expect(old.length).toBeGreaterThan(0);
     first.process.kill('SIGTERM');
     await first.exited;
 
@@ -70,6 +82,10 @@ describe('tradewind demo', () => {
     const read = await connect(second);
     await vi.waitFor(async () => {
       expect((await read<Counts>(COUNTS)).closed.totalCount).toBeGreaterThan(2);
+    }, WAIT);
+    await vi.waitFor(async () => {
+      const { nodes } = await read<Nodes>(`{ nodes(ids: ${JSON.stringify(old)}) { ${STATUS} } }`);
+      expect(nodes).toEqual(old.map(() => ({ status: 'CLOSED' })));
     }, WAIT);
     const { candles } = await read<Candles>(CANDLES);
     for (const [index, candle] of candles.entries()) {
@@ -126,17 +142,89 @@ const COUNTS = `{
   predictions(account: "main") { totalCount }
 }`;
 
+interface Ends {
+  readonly orders: { readonly nodes: readonly { readonly status: string }[] };
+  readonly closed: { readonly nodes: readonly { readonly closeReason: string }[] };
+}
+
+const ENDS = `{
+  orders(account: "main", first: 500) { nodes { status } }
+  closed: positions(account: "main", where: { status: [CLOSED] }, first: 500) {
+    nodes { closeReason }
+  }
+}`;
+
+interface ClosedPosition {
+  readonly closeReason: string;
+  readonly realizedPnl: string;
+  readonly fees: string;
+  readonly quantity: string;
+  readonly trades: readonly {
+    readonly price: string;
+    readonly quantity: string;
+    readonly commission: string;
+    readonly realizedPnl: string;
+    readonly order: { readonly status: string } | null;
+  }[];
+}
+
 interface ClosedPositions {
-  readonly closed: {
-    readonly nodes: readonly { closeReason: string; fees: string; quantity: string }[];
-  };
+  readonly closed: { readonly nodes: readonly ClosedPosition[] };
+  readonly signals: Total;
+  readonly balances: readonly { readonly asset: string }[];
 }
 
 const CLOSED = `{
   closed: positions(account: "main", where: { status: [CLOSED] }) {
-    nodes { closeReason fees quantity }
+    nodes {
+      closeReason realizedPnl fees quantity
+      trades { price quantity commission realizedPnl order { status } }
+    }
   }
+  signals(account: "main") { totalCount }
+  balances(account: "main") { asset }
 }`;
+
+/** What a position says of itself is the sum of its fills, to the last digit. */
+function expectFills({ fees, realizedPnl, trades }: ClosedPosition): void {
+  const sum = (amounts: readonly (string | Decimal)[]) =>
+    amounts.reduce<Decimal>((total, amount) => total.plus(amount), new Decimal(0)).toFixed();
+  expect(trades.length).toBeGreaterThan(1);
+  expect(trades.every(({ order }) => order !== null)).toBe(true);
+  expect(sum(trades.map((trade) => trade.commission))).toBe(fees);
+  expect(
+    sum(trades.map(({ price, quantity }) => new Decimal(price).times(quantity).times('0.00055'))),
+  ).toBe(fees);
+  expect(sum(trades.map((trade) => trade.realizedPnl))).toBe(realizedPnl);
+}
+
+interface Opened {
+  readonly openPositions: {
+    readonly results: readonly { readonly position: { readonly id: string } | null }[];
+  };
+}
+
+/** As the demo opened positions before it placed orders, long after their time was over. */
+const OPEN_WITHOUT_FILLS = `mutation {
+  openPositions(input: {
+    account: "main", mode: PER_ITEM
+    items: [${['ADA', 'AVAX', 'BNB', 'BTC', 'DOGE', 'DOT', 'ETH', 'LINK', 'LTC', 'SOL', 'XRP']
+      .map(
+        (base) => `{
+          exchange: "bybit", symbol: "${base}USDT", side: LONG, quantity: "1", strategy: "demo"
+          entryPrice: "1000000", stopLossPrice: "0.01", takeProfitPrice: "9000000"
+          metadata: { trailBy: "1000000", expiresAt: "2015-01-01T00:00:00.000Z" }
+        }`,
+      )
+      .join('\n')}]
+  }) { results { position { id status } } }
+}`;
+
+interface Nodes {
+  readonly nodes: readonly object[];
+}
+
+const STATUS = '... on Position { status }';
 
 interface Candles {
   readonly candles: readonly { openTime: string; open: string; close: string }[];

@@ -51,6 +51,16 @@ describe('readReplay', () => {
     expect(instrument).toMatchObject({ symbol: 'ABCBTC', priceDigits: 8 });
   });
 
+  it('leaves room for an exact fee: finer prices, coarser quantities', async () => {
+    const digitsOf = async (price: string) => {
+      const file = await write([[startMs, price, price, price, price, 1]]);
+      return (await readReplay(file, 'BTCUSDT')).instrument.quantityDigits;
+    };
+    expect(await digitsOf('7000.25')).toBe(8);
+    expect(await digitsOf('0.00265857')).toBe(5);
+    expect(await digitsOf('0.00000000000001')).toBe(0);
+  });
+
   it('leaves a gap a gap', async () => {
     const file = await write([
       [startMs, 1, 1, 1, 1, 1],

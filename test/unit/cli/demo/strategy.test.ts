@@ -10,6 +10,7 @@ const instruments = new Map(MODEL_INSTRUMENTS.map((each) => [each.symbol, each])
 
 const held: HeldPosition = {
   id: 'position.main.1',
+  exchange: 'bybit',
   symbol: 'BTCUSDT',
   side: 'LONG',
   quantity: '0.017',
@@ -18,6 +19,8 @@ const held: HeldPosition = {
   takeProfitPrice: '101600.0',
   trailBy: '1000.0',
   expiresAt: '2025-01-01T12:00:00.000Z',
+  leverage: '2',
+  stopTriggeredKind: null,
   version: 1,
 };
 const short: HeldPosition = {
@@ -35,70 +38,60 @@ describe('decide', () => {
     expect(run(short, calm)).toEqual([]);
   });
 
-  it('closes a crossed stop at the stop, with the taker fees of both sides', () => {
-    const [intent] = run(held, { ...calm, low: '98900.0' });
-    expect(intent).toEqual({
-      kind: 'CLOSE',
-      item: {
-        id: held.id,
-        price: '99000',
-        // 0.00055 · 0.017 · (100000 + 99000)
-        fees: '1.86065',
-        reason: 'STOP_LOSS',
-        closedAt: '2025-01-01T00:15:00.000Z',
-      },
-    });
-    expect(run(short, { ...calm, high: '101000.0' })).toMatchObject([
-      { kind: 'CLOSE', item: { price: '101000', reason: 'STOP_LOSS' } },
+  it('closes at a stop that a mark has crossed', () => {
+    const [intent] = run({ ...held, stopTriggeredKind: 'STOP_LOSS' }, calm);
+    const position = { ...held, stopTriggeredKind: 'STOP_LOSS' };
+    expect(intent).toEqual({ kind: 'CLOSE', position, price: '99000', reason: 'STOP_LOSS' });
+    expect(run({ ...short, stopTriggeredKind: 'STOP_LOSS' }, calm)).toMatchObject([
+      { kind: 'CLOSE', price: '101000', reason: 'STOP_LOSS' },
     ]);
+  });
+
+  it('leaves a stop to the marks, whatever the candle says', () => {
+    expect(run(held, { ...calm, low: '98000.0' })).toEqual([]);
   });
 
   it('closes at the open when the candle opens beyond the stop', () => {
     const candle = { open: '98000.0', high: '98500.0', low: '97000.0', close: '98200.0' };
-    expect(run(held, candle)).toMatchObject([{ item: { price: '98000', reason: 'STOP_LOSS' } }]);
-  });
-
-  it('takes the loss when stop and target lie in one candle', () => {
-    const candle = { ...calm, low: '98000.0', high: '103000.0' };
-    expect(run(held, candle)).toMatchObject([{ item: { price: '99000', reason: 'STOP_LOSS' } }]);
+    expect(run({ ...held, stopTriggeredKind: 'STOP_LOSS' }, candle)).toMatchObject([
+      { price: '98000', reason: 'STOP_LOSS' },
+    ]);
   });
 
   it('closes at a reached target', () => {
-    expect(run(held, { ...calm, high: '101700.0' })).toMatchObject([
-      { item: { price: '101600', reason: 'TAKE_PROFIT' } },
+    const target = { stopTriggeredKind: 'TAKE_PROFIT' } as const;
+    expect(run({ ...held, ...target }, calm)).toMatchObject([
+      { price: '101600', reason: 'TAKE_PROFIT' },
     ]);
-    expect(run(short, { ...calm, low: '98400.0' })).toMatchObject([
-      { item: { price: '98400', reason: 'TAKE_PROFIT' } },
+    expect(run({ ...short, ...target }, calm)).toMatchObject([
+      { price: '98400', reason: 'TAKE_PROFIT' },
     ]);
   });
 
   it('closes when the horizon of its prediction is over', () => {
     const due = { ...held, expiresAt: '2025-01-01T00:15:00.000Z' };
-    expect(run(due, calm)).toMatchObject([
-      { item: { price: '100000.0', reason: 'HORIZON_REACHED' } },
-    ]);
+    expect(run(due, calm)).toMatchObject([{ price: '100000.0', reason: 'HORIZON_REACHED' }]);
   });
 
   it('closes on a confident signal against it, and opens nothing in the same step', () => {
     const intents = run(held, calm, { signal: 'SHORT', signalConfidence: 0.7 });
-    expect(intents).toMatchObject([{ kind: 'CLOSE', item: { reason: 'SIGNAL_REVERSED' } }]);
+    expect(intents).toMatchObject([{ kind: 'CLOSE', reason: 'SIGNAL_REVERSED' }]);
     expect(run(held, calm, { signal: 'SHORT', signalConfidence: 0.5 })).toEqual([]);
   });
 
   it('moves the stop after the price and never back', () => {
     const risen = { ...calm, high: '100500.0', close: '100400.0' };
     expect(run(held, risen)).toEqual([
-      { kind: 'MOVE_STOP', item: { id: held.id, stopLossPrice: '99400.0' } },
+      { kind: 'MOVE_STOP', position: held, stopLossPrice: '99400.0' },
     ]);
     expect(run({ ...held, stopLossPrice: '99400.0' }, calm)).toEqual([]);
     const fallen = { ...calm, low: '99500.0', close: '99600.0' };
-    expect(run(short, fallen)).toMatchObject([{ item: { stopLossPrice: '100600.0' } }]);
+    expect(run(short, fallen)).toMatchObject([{ stopLossPrice: '100600.0' }]);
   });
 
-  it('moves the stop no further than a tick before the entry', () => {
+  it('moves the stop beyond the entry, which locks in a profit', () => {
     const risen = { ...calm, high: '101500.0', close: '101450.0' };
-    expect(run(held, risen)).toMatchObject([{ item: { stopLossPrice: '99999.9' } }]);
-    expect(run({ ...held, stopLossPrice: '99999.9' }, { ...risen, low: '100000.0' })).toEqual([]);
+    expect(run(held, risen)).toMatchObject([{ stopLossPrice: '100450.0' }]);
   });
 
   it('opens a confident signal with stops on the right sides and a quantity in steps', () => {
@@ -106,24 +99,22 @@ describe('decide', () => {
     expect(others).toEqual([]);
     expect(intent).toEqual({
       kind: 'OPEN',
-      item: {
-        clientId: 'demo.BTCUSDT.2025-01-01T00:00:00.000Z',
+      entry: {
         exchange: 'bybit',
         symbol: 'BTCUSDT',
         side: 'LONG',
         quantity: '0.017',
-        entryPrice: '100000.0',
+        price: '100000.0',
         stopLossPrice: '99000.0',
         takeProfitPrice: '101600.0',
         leverage: '2',
-        strategy: 'demo',
-        metadata: { trailBy: '1000', expiresAt: '2025-01-01T01:15:00.000Z' },
-        openedAt: '2025-01-01T00:15:00.000Z',
+        confidence: 0.7,
+        notes: { trailBy: '1000', expiresAt: '2025-01-01T01:15:00.000Z' },
       },
     });
     const [opposite] = run(null, calm, { signal: 'SHORT', signalConfidence: 0.7 });
     expect(opposite).toMatchObject({
-      item: { side: 'SHORT', stopLossPrice: '101000.0', takeProfitPrice: '98400.0' },
+      entry: { side: 'SHORT', stopLossPrice: '101000.0', takeProfitPrice: '98400.0' },
     });
   });
 
@@ -160,10 +151,10 @@ describe('decide', () => {
       steps += 1;
       for (const intent of decide(step, new Map(), instruments)) {
         if (intent.kind !== 'OPEN') throw new Error('nothing is held');
-        const { side, entryPrice, stopLossPrice, takeProfitPrice, quantity } = intent.item;
+        const { side, price, stopLossPrice, takeProfitPrice, quantity } = intent.entry;
         const [low, high] =
           side === 'LONG' ? [stopLossPrice, takeProfitPrice] : [takeProfitPrice, stopLossPrice];
-        expect(new Decimal(low).lt(entryPrice) && new Decimal(high).gt(entryPrice)).toBe(true);
+        expect(new Decimal(low).lt(price) && new Decimal(high).gt(price)).toBe(true);
         expect(quantity).toMatch(/^\d+(\.\d{1,3})?$/);
       }
     }
@@ -225,5 +216,5 @@ function stepOf(
 }
 
 function symbolOf(intent: Intent): string {
-  return intent.kind === 'OPEN' ? intent.item.symbol : intent.kind;
+  return intent.kind === 'OPEN' ? intent.entry.symbol : intent.kind;
 }
