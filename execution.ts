@@ -13,6 +13,7 @@ import {
 import { createYoga, type GraphQLParams, type Plugin } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { type Actor, restrict } from './access.ts';
+import { executeFast } from './coercion.ts';
 import type { Context, Services } from './context.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
 import { createDatasources } from './datasources/datasources.ts';
@@ -25,7 +26,7 @@ import { AppError } from './errors.ts';
 import { limitRule, TOKENS_MAX } from './limits.ts';
 
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
-export const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
+const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,200}$/;
 
 /** What the transport knows of an operation before GraphQL does. */
@@ -192,7 +193,7 @@ async function runMutation(
     };
     const outcome = await units.run(request, async (datasources, unit) => {
       const contextValue = { ...context, call, datasources: restrict(datasources, actor), unit };
-      const result = await execute({ ...args, contextValue });
+      const result = await executeFast({ ...args, contextValue });
       if (!isResult(result)) throw new Error('a mutation gave more than one result');
       return { response: result, failure: failureOf(result), serialize };
     });
