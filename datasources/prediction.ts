@@ -49,9 +49,18 @@ export interface Prediction {
   readonly createdAt: string;
 }
 
-export interface NewPrediction extends Prediction {
-  readonly itemHash: string;
+/** What a client said of one prediction: it is hashed and stored as this one text. */
+export type PredictionContent = Omit<Prediction, 'accountId' | 'id' | 'createdAt'> & {
   readonly horizons: readonly PredictionHorizon[];
+};
+
+export interface NewPrediction {
+  readonly id: string;
+  readonly predictedAt: string;
+  /** A PredictionContent as JSON: made once, because that is most of what a batch costs here. */
+  readonly content: string;
+  /** The SHA-256 (hex) of `content`. */
+  readonly itemHash: string;
 }
 
 export interface PredictionWhere {
@@ -175,7 +184,7 @@ export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
       accountId: string,
       predictions: readonly NewPrediction[],
     ): Promise<ReadonlySet<string>> {
-      const rows = await insertStatement(sql, accountId, predictions).then(
+      const rows = await insertStatement(sql, accountId, recorder.at, predictions).then(
         (inserted) => inserted,
         (error: unknown) => {
           throw toMissingPartition(error, predictions);
@@ -196,15 +205,20 @@ export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
   };
 }
 
-function insertStatement(sql: Sql, accountId: string, predictions: readonly NewPrediction[]) {
+function insertStatement(
+  sql: Sql,
+  accountId: string,
+  createdAt: string,
+  predictions: readonly NewPrediction[],
+) {
   return sql<{ id: string }>`
     /* predictions.insertMany */
     with input as materialized (
-      select * from json_to_recordset(${JSON.stringify(predictions)}::text::json) as i (
+      select * from json_to_recordset(${toJson(predictions)}::text::json) as i (
         id uuid, exchange text, symbol text, interval text, "modelVersion" text,
         "predictedAt" timestamptz, price numeric, signal text, "signalConfidence" float8,
         "riskScore" float8, "inferenceTimeMs" float8, features float8[], indicators jsonb,
-        metadata jsonb, "createdAt" timestamptz, "itemHash" text, horizons json)
+        metadata jsonb, "itemHash" text, horizons json)
     ), inserted as (
       insert into predictions (
         account_id, id, exchange, symbol, interval, model_version, predicted_at, price, signal,
@@ -212,7 +226,7 @@ function insertStatement(sql: Sql, accountId: string, predictions: readonly NewP
         created_at, item_hash)
       select ${accountId}, id, exchange, symbol, interval, "modelVersion", "predictedAt", price,
         signal, "signalConfidence", "riskScore", "inferenceTimeMs", features, indicators,
-        metadata, "createdAt", decode("itemHash", 'hex')
+        metadata, ${createdAt}::timestamptz, decode("itemHash", 'hex')
       from input order by id
       on conflict (account_id, id) do nothing
       returning id
@@ -228,6 +242,14 @@ function insertStatement(sql: Sql, accountId: string, predictions: readonly NewP
         "probabilityShort" float8, "probabilityNeutral" float8, "predictedReturn" float8)
     )
     select id from inserted`;
+}
+
+// Ids and hashes are hex digits: nothing in them needs quoting.
+function toJson(predictions: readonly NewPrediction[]): string {
+  const rows = predictions.map(
+    ({ id, itemHash, content }) => `{"id":"${id}","itemHash":"${itemHash}",${content.slice(1)}`,
+  );
+  return `[${rows.join(',')}]`;
 }
 
 // A row without a partition is a check violation that names no constraint.

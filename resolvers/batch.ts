@@ -217,5 +217,10 @@ export function assertUnique(
 
 /** The SHA-256 (hex) by which a repeat of an item is told from another one under the same name. */
 export function hashItem(item: object): string {
-  return digest('sha256', JSON.stringify(item), 'hex');
+  return hashText(JSON.stringify(item));
+}
+
+/** The same of an item that is JSON already. */
+export function hashText(json: string): string {
+  return digest('sha256', json, 'hex');
 }

@@ -6,6 +6,7 @@ import type {
   HorizonRow,
   NewPrediction,
   Prediction,
+  PredictionContent,
   PredictionHorizon,
   PredictionOutcome,
   PredictionWhere,
@@ -19,7 +20,7 @@ import {
   type BatchPayload,
   enterBatch,
   examine,
-  hashItem,
+  hashText,
   type ItemResult,
   ItemRefusal,
   itemError,
@@ -137,14 +138,12 @@ export async function logPredictions(
   input: { account?: string | null; mode?: BatchMode | null; items: readonly LogPredictionItem[] },
 ): Promise<PredictionsPayload> {
   const accountId = requireAccount(context.actor, input.account, 'predictions:write');
-  const { unit, mode } = enterBatch(context.unit, input.mode, input.items);
+  const { mode } = enterBatch(context.unit, input.mode, input.items);
   const { accounts, predictions: repository } = context.datasources;
   // Otherwise the head of the account says so: it is locked to append the change.
   if (mode === 'VALIDATE_ONLY') await accounts.get(accountId);
   const seen = new Set<string>();
-  const checked = input.items.map((item) =>
-    examine(() => newPrediction(accountId, item, unit.at, seen)),
-  );
+  const checked = input.items.map((item) => examine(() => newPrediction(accountId, item, seen)));
   // What is malformed refuses an ATOMIC batch before anything is sent to the database.
   assertAccepted(
     mode,
@@ -191,7 +190,6 @@ function toResult(
 function newPrediction(
   accountId: string,
   item: LogPredictionItem,
-  at: string,
   seen: Set<string>,
 ): NewPrediction {
   const interval = item.interval ?? '15m';
@@ -207,7 +205,7 @@ function newPrediction(
   ]);
   const id = uuidOfKey(timeOf(predictedAt), naturalKey);
   assertUnique(seen, id, ['predictedAt']);
-  const content = {
+  const said: PredictionContent = {
     exchange,
     symbol,
     interval,
@@ -223,7 +221,8 @@ function newPrediction(
     metadata: item.metadata ?? null,
     horizons: newHorizons(item.horizons ?? []),
   };
-  return { accountId, id, ...content, createdAt: at, itemHash: hashItem(content) };
+  const content = JSON.stringify(said);
+  return { id, predictedAt, content, itemHash: hashText(content) };
 }
 
 function checkItem(item: LogPredictionItem, interval: string): void {

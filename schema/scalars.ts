@@ -58,9 +58,15 @@ const DecimalScalar = new GraphQLScalarType<string, string>({
 
 const INSTANT_NEEDS = 'an RFC 3339 instant with at most six fraction digits';
 
+/** The items of a batch often have one instant. */
+let last = { text: '', instant: '' };
+
 function toInstant(value: unknown): string {
   if (typeof value !== 'string') return refuse(value, INSTANT_NEEDS);
-  return parseInstant(value) ?? refuse(value, INSTANT_NEEDS);
+  if (value === last.text && value !== '') return last.instant;
+  const instant = parseInstant(value) ?? refuse(value, INSTANT_NEEDS);
+  last = { text: value, instant };
+  return instant;
 }
 
 const DateTimeScalar = new GraphQLScalarType<string, string>({
