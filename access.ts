@@ -185,6 +185,9 @@ const RULES: Rules = {
     deleteSignals: 'server:maintain of any account',
     tryLock: 'server:maintain of any account',
   },
+  fills: {
+    write: 'trades:write',
+  },
   marks: {
     find: 'positions:read',
     triggerStops: 'positions:write',

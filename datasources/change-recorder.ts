@@ -10,6 +10,39 @@ export interface NewChange {
   readonly after?: object | null;
 }
 
+/** A row as it was and as it becomes. */
+export interface Update<Row> {
+  readonly before: Row;
+  readonly next: Row;
+}
+
+type Row = { readonly id: string };
+
+/** Records one change for each inserted row. */
+export function recordInserts(
+  recorder: ChangeRecorder,
+  accountId: string,
+  entity: string,
+  rows: readonly Row[],
+): void {
+  for (const after of rows) {
+    recorder.record({ accountId, entity, operation: 'INSERT', ids: [after.id], after });
+  }
+}
+
+/** Records one change for each updated row. */
+export function recordUpdates(
+  recorder: ChangeRecorder,
+  accountId: string,
+  entity: string,
+  updates: readonly Update<Row>[],
+): void {
+  for (const { before, next } of updates) {
+    const ids = [next.id];
+    recorder.record({ accountId, entity, operation: 'UPDATE', ids, before, after: next });
+  }
+}
+
 export type TradingState = 'ACTIVE' | 'REDUCING' | 'HALTED';
 
 /** Collects what a unit of work changes; the unit appends it to the log just before its COMMIT. */

@@ -5,6 +5,7 @@ import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
 import { createMaintenanceRepository } from './maintenance.ts';
+import { createFillRepository } from './fill.ts';
 import { createMarkRepository } from './mark.ts';
 import { createOperationRepository } from './operation.ts';
 import { createOrderRepository } from './order.ts';
@@ -26,6 +27,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     candles: createCandleRepository(sql, recorder),
     changes: createChangeRepository(sql),
     maintenance: createMaintenanceRepository(sql, recorder),
+    fills: createFillRepository(sql, recorder),
     marks: createMarkRepository(sql, recorder),
     operations: createOperationRepository(sql),
     orders: createOrderRepository(sql, recorder),

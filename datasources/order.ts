@@ -1,6 +1,17 @@
-import type { TradingState } from './change-recorder.ts';
-import type { ChangeRecorder } from './change-recorder.ts';
-import { type Cut, keyset, type PositionSide } from './position.ts';
+import {
+  type ChangeRecorder,
+  recordInserts,
+  recordUpdates,
+  type TradingState,
+  type Update,
+} from './change-recorder.ts';
+import {
+  assertAllUpdated,
+  type Cut,
+  INSTRUMENT_KEY,
+  keyset,
+  type PositionSide,
+} from './position.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 import type { OrderSide } from './trade.ts';
 
@@ -160,7 +171,10 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
       return rows.map(({ parentId, ...order }) => ({ parentId, order }));
     },
 
-    /** What orders of these instruments are judged by; null where there is no such account. */
+    /**
+     * What orders of these instruments are judged by; null where there is no such account. There may
+     * be registrations of other instruments among them.
+     */
     async findPlacingRules(
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
@@ -175,10 +189,9 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
           trim_scale(i.tick_size) as tick_size, trim_scale(i.step_size) as step_size,
           i.quote_asset
         from accounts a join account_heads h on h.account_id = a.id
-        left join instruments i on (i.exchange, i.symbol) in (
-          select * from unnest(
-            ${instruments.map((one) => one.exchange)}::text[],
-            ${instruments.map((one) => one.symbol)}::text[]))
+        left join instruments i
+          on i.exchange = any(${[...new Set(instruments.map((one) => one.exchange))]}::text[])
+          and i.symbol = any(${instruments.map((one) => one.symbol)}::text[])
         where a.id = ${accountId}`;
       const [first] = rows;
       if (first === undefined) return null;
@@ -219,7 +232,10 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
         order by o.id for no key update of o`;
     },
 
-    /** Like `lock`, with what fills are judged by. */
+    /**
+     * Like `lock`, with what fills are judged by; then it waits for the instruments of the orders
+     * as `positions.lockInstruments` does.
+     */
     async lockForFills(
       accountId: string,
       ids: readonly string[],
@@ -227,11 +243,17 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
     ): Promise<readonly FillableOrder[]> {
       const rows = await sql<Order & Omit<FillableOrder, 'order'>>`
         /* orders.lockForFills */
-        select ${columns}, a.hedge_mode, i.quote_asset
-        from orders o join accounts a on a.id = o.account_id
-        left join instruments i on i.exchange = o.exchange and i.symbol = o.symbol
-        where o.account_id = ${accountId} and ${named(ids, clientOrderIds)}
-        order by o.id for no key update of o`;
+        with locked as materialized (
+          select ${columns}, a.hedge_mode, i.quote_asset
+          from orders o join accounts a on a.id = o.account_id
+          left join instruments i on i.exchange = o.exchange and i.symbol = o.symbol
+          where o.account_id = ${accountId} and ${named(ids, clientOrderIds)}
+          order by o.id for no key update of o
+        ), instruments_locked as materialized (
+          select pg_advisory_xact_lock(key) from (
+            select distinct ${INSTRUMENT_KEY} as key from locked order by key) as keys
+        )
+        select * from locked where (select count(*) from instruments_locked) > 0`;
       return rows.map(({ hedgeMode, quoteAsset, ...order }) => ({ order, hedgeMode, quoteAsset }));
     },
 
@@ -273,11 +295,8 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
         on conflict (account_id, client_order_id) do nothing
         returning id`;
       const inserted = new Set(rows.map((row) => row.id));
-      for (const { itemHash: _itemHash, ...after } of orders) {
-        if (!inserted.has(after.id)) continue;
-        const ids = [after.id];
-        recorder.record({ accountId, entity: 'order', operation: 'INSERT', ids, after });
-      }
+      const stored = orders.filter((order) => inserted.has(order.id)).map(toOrder);
+      recordInserts(recorder, accountId, 'order', stored);
       return inserted;
     },
 
@@ -285,41 +304,39 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
      * Writes the next state of rows that this unit has locked and records each. `next.version` is
      * the version it becomes. The statement itself refuses a move against the state machine.
      */
-    async updateMany(
-      accountId: string,
-      updates: readonly { readonly before: Order; readonly next: Order }[],
-    ): Promise<void> {
-      const rows = await sql`
-        /* orders.updateMany */
-        update orders as o
-        set status = i.status, price = i.price, stop_price = i."stopPrice", quantity = i.quantity,
-          filled_quantity = i."filledQuantity", average_price = i."averagePrice",
-          stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
-          exchange_order_id = i."exchangeOrderId", reason = i.reason, metadata = i.metadata,
-          updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
-          position_id = i."positionId"
-        from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
-          as i (
-            id uuid, status text, price numeric, "stopPrice" numeric, quantity numeric,
-            "filledQuantity" numeric, "averagePrice" numeric, "stopLossPrice" numeric,
-            "takeProfitPrice" numeric, "exchangeOrderId" text, reason text, metadata jsonb,
-            "updatedAt" timestamptz, "closedAt" timestamptz, version int, "positionId" uuid)
-        where o.account_id = ${accountId} and o.id = i.id and o.version = i.version - 1
-          and order_may_become(o.status, i.status)`;
-      if (rows.count !== updates.length) throw new Error('a locked order changed under its lock');
-      for (const { before, next } of updates) {
-        const ids = [next.id];
-        recorder.record({
-          accountId,
-          entity: 'order',
-          operation: 'UPDATE',
-          ids,
-          before,
-          after: next,
-        });
-      }
+    async updateMany(accountId: string, updates: readonly Update<Order>[]): Promise<void> {
+      const rows = await sql`/* orders.updateMany */ ${updateOrders(accountId, updates)}`;
+      assertAllUpdated(rows.count, updates, 'order');
+      recordUpdates(recorder, accountId, 'order', updates);
     },
   };
+}
+
+/** The guarded UPDATE of locked rows. */
+export function updateOrders(
+  accountId: string,
+  updates: readonly Update<Order>[],
+): SqlStatement<unknown> {
+  return fragment`
+    update orders as o
+    set status = i.status, price = i.price, stop_price = i."stopPrice", quantity = i.quantity,
+      filled_quantity = i."filledQuantity", average_price = i."averagePrice",
+      stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
+      exchange_order_id = i."exchangeOrderId", reason = i.reason, metadata = i.metadata,
+      updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
+      position_id = i."positionId"
+    from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
+      as i (
+        id uuid, status text, price numeric, "stopPrice" numeric, quantity numeric,
+        "filledQuantity" numeric, "averagePrice" numeric, "stopLossPrice" numeric,
+        "takeProfitPrice" numeric, "exchangeOrderId" text, reason text, metadata jsonb,
+        "updatedAt" timestamptz, "closedAt" timestamptz, version int, "positionId" uuid)
+    where o.account_id = ${accountId} and o.id = i.id and o.version = i.version - 1
+      and order_may_become(o.status, i.status)`;
+}
+
+function toOrder({ itemHash: _itemHash, ...order }: NewOrder): Order {
+  return order;
 }
 
 function named(ids: readonly string[], clientOrderIds: readonly string[]): SqlStatement<unknown> {

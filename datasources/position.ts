@@ -1,4 +1,9 @@
-import type { ChangeRecorder } from './change-recorder.ts';
+import {
+  type ChangeRecorder,
+  recordInserts,
+  recordUpdates,
+  type Update,
+} from './change-recorder.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type PositionSide = 'LONG' | 'SHORT';
@@ -72,6 +77,10 @@ export const columns = fragment`
   trim_scale(realized_pnl) as realized_pnl, trim_scale(fees) as fees, strategy, close_reason,
   stop_triggered_at, stop_triggered_kind, metadata, opened_at, updated_at, closed_at, version,
   has_fills`;
+
+/** What `lockInstruments` locks, of a row. */
+export const INSTRUMENT_KEY: SqlStatement<unknown> = fragment`
+  hashtextextended(account_id || ':' || exchange || ':' || symbol, 1)`;
 
 export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
   return {
@@ -177,10 +186,11 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       return sql<Position>`
         /* positions.lockOpen */
         select ${columns} from positions
-        where account_id = ${accountId} and status = 'OPEN' and (exchange, symbol) in (
-          select * from unnest(
-            ${instruments.map((one) => one.exchange)}::text[],
-            ${instruments.map((one) => one.symbol)}::text[]))
+        where account_id = ${accountId} and status = 'OPEN'
+          and exchange = any(${[...new Set(instruments.map((one) => one.exchange))]}::text[])
+          and symbol = any(${instruments.map((one) => one.symbol)}::text[])
+          and exchange || ' ' || symbol
+            = any(${instruments.map((one) => `${one.exchange} ${one.symbol}`)}::text[])
         order by id for no key update`;
     },
 
@@ -193,37 +203,10 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       positions: readonly NewPosition[],
     ): Promise<ReadonlySet<string>> {
       const rows = await sql<{ id: string }>`
-        /* positions.insertMany */
-        insert into positions (
-          account_id, id, exchange, symbol, side, status, quantity, entry_price, stop_loss_price,
-          take_profit_price, leverage, realized_pnl, fees, strategy, close_reason, metadata,
-          opened_at, updated_at, closed_at, client_id, item_hash, has_fills)
-        select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.status, i.quantity,
-          i."entryPrice", i."stopLossPrice", i."takeProfitPrice", i.leverage, i."realizedPnl",
-          i.fees, i.strategy, i."closeReason", i.metadata, i."openedAt", i."updatedAt",
-          i."closedAt", i."clientId", decode(i."itemHash", 'hex'), i."hasFills"
-        from json_to_recordset(${JSON.stringify(positions)}::text::json) as i (
-          id uuid, exchange text, symbol text, side text, status text, quantity numeric,
-          "entryPrice" numeric, "stopLossPrice" numeric, "takeProfitPrice" numeric,
-          leverage numeric, "realizedPnl" numeric, fees numeric, strategy text,
-          "closeReason" text, metadata jsonb, "openedAt" timestamptz, "updatedAt" timestamptz,
-          "closedAt" timestamptz, "clientId" text, "itemHash" text, "hasFills" boolean)
-        order by i.exchange, i.symbol, i.side
-        on conflict do nothing
-        returning id`;
+        /* positions.insertMany */ ${insertPositions(accountId, positions)}`;
       const inserted = new Set(rows.map((row) => row.id));
-      for (const position of positions) {
-        if (!inserted.has(position.id)) continue;
-        const { clientId: _clientId, itemHash: _itemHash, ...after } = position;
-        recorder.record({
-          accountId,
-          entity: 'position',
-          operation: 'INSERT',
-          ids: [position.id],
-          before: null,
-          after,
-        });
-      }
+      const stored = positions.filter((position) => inserted.has(position.id)).map(toPosition);
+      recordInserts(recorder, accountId, 'position', stored);
       return inserted;
     },
 
@@ -231,44 +214,81 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
      * Writes the next state of open rows that this unit has locked and records each. `next.version`
      * is the version it becomes.
      */
-    async updateMany(
-      accountId: string,
-      updates: readonly { readonly before: Position; readonly next: Position }[],
-    ): Promise<void> {
-      const rows = await sql`
-        /* positions.updateMany */
-        update positions as p
-        set status = i.status, quantity = i.quantity, entry_price = i."entryPrice",
-          stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
-          leverage = i.leverage, realized_pnl = i."realizedPnl", fees = i.fees,
-          close_reason = i."closeReason", stop_triggered_at = i."stopTriggeredAt",
-          stop_triggered_kind = i."stopTriggeredKind", metadata = i.metadata,
-          updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
-          has_fills = i."hasFills"
-        from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
-          as i (
-            id uuid, status text, quantity numeric, "entryPrice" numeric, "stopLossPrice" numeric,
-            "takeProfitPrice" numeric, leverage numeric, "realizedPnl" numeric, fees numeric,
-            "closeReason" text, "stopTriggeredAt" timestamptz, "stopTriggeredKind" text,
-            metadata jsonb, "updatedAt" timestamptz, "closedAt" timestamptz, version int,
-            "hasFills" boolean)
-        where p.account_id = ${accountId} and p.id = i.id and p.status = 'OPEN'
-          and p.version = i.version - 1`;
-      if (rows.count !== updates.length) {
-        throw new Error('a locked position changed under its lock');
-      }
-      for (const { before, next } of updates) {
-        recorder.record({
-          accountId,
-          entity: 'position',
-          operation: 'UPDATE',
-          ids: [next.id],
-          before,
-          after: next,
-        });
-      }
+    async updateMany(accountId: string, updates: readonly Update<Position>[]): Promise<void> {
+      const rows = await sql`/* positions.updateMany */ ${updatePositions(accountId, updates)}`;
+      assertAllUpdated(rows.count, updates, 'position');
+      recordUpdates(recorder, accountId, 'position', updates);
     },
   };
+}
+
+/** A row that was locked cannot have another version. */
+export function assertAllUpdated(
+  count: number,
+  updates: readonly unknown[],
+  entity: 'order' | 'position',
+): void {
+  if (count !== updates.length) throw new Error(`a locked ${entity} changed under its lock`);
+}
+
+export function toPosition({
+  clientId: _clientId,
+  itemHash: _itemHash,
+  ...position
+}: NewPosition): Position {
+  return position;
+}
+
+/** The INSERT of rows that are not there yet, once `condition` holds; it gives their ids. */
+export function insertPositions(
+  accountId: string,
+  positions: readonly NewPosition[],
+  condition: SqlStatement<unknown> = fragment`true`,
+): SqlStatement<unknown> {
+  return fragment`
+    insert into positions (
+      account_id, id, exchange, symbol, side, status, quantity, entry_price, stop_loss_price,
+      take_profit_price, leverage, realized_pnl, fees, strategy, close_reason, metadata,
+      opened_at, updated_at, closed_at, client_id, item_hash, has_fills)
+    select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.status, i.quantity,
+      i."entryPrice", i."stopLossPrice", i."takeProfitPrice", i.leverage, i."realizedPnl",
+      i.fees, i.strategy, i."closeReason", i.metadata, i."openedAt", i."updatedAt",
+      i."closedAt", i."clientId", decode(i."itemHash", 'hex'), i."hasFills"
+    from json_to_recordset(${JSON.stringify(positions)}::text::json) as i (
+      id uuid, exchange text, symbol text, side text, status text, quantity numeric,
+      "entryPrice" numeric, "stopLossPrice" numeric, "takeProfitPrice" numeric,
+      leverage numeric, "realizedPnl" numeric, fees numeric, strategy text,
+      "closeReason" text, metadata jsonb, "openedAt" timestamptz, "updatedAt" timestamptz,
+      "closedAt" timestamptz, "clientId" text, "itemHash" text, "hasFills" boolean)
+    where ${condition}
+    order by i.exchange, i.symbol, i.side
+    on conflict do nothing
+    returning id`;
+}
+
+/** The guarded UPDATE of locked rows. */
+export function updatePositions(
+  accountId: string,
+  updates: readonly Update<Position>[],
+): SqlStatement<unknown> {
+  return fragment`
+    update positions as p
+    set status = i.status, quantity = i.quantity, entry_price = i."entryPrice",
+      stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
+      leverage = i.leverage, realized_pnl = i."realizedPnl", fees = i.fees,
+      close_reason = i."closeReason", stop_triggered_at = i."stopTriggeredAt",
+      stop_triggered_kind = i."stopTriggeredKind", metadata = i.metadata,
+      updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
+      has_fills = i."hasFills"
+    from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
+      as i (
+        id uuid, status text, quantity numeric, "entryPrice" numeric, "stopLossPrice" numeric,
+        "takeProfitPrice" numeric, leverage numeric, "realizedPnl" numeric, fees numeric,
+        "closeReason" text, "stopTriggeredAt" timestamptz, "stopTriggeredKind" text,
+        metadata jsonb, "updatedAt" timestamptz, "closedAt" timestamptz, version int,
+        "hasFills" boolean)
+    where p.account_id = ${accountId} and p.id = i.id and p.status = 'OPEN'
+      and p.version = i.version - 1`;
 }
 
 function conditions(where: PositionWhere): SqlStatement<unknown> {

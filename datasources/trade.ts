@@ -1,4 +1,4 @@
-import type { ChangeRecorder } from './change-recorder.ts';
+import { type ChangeRecorder, recordInserts } from './change-recorder.ts';
 import { lowestIdAfter, lowestIdOf } from './order.ts';
 import { type Cut, keyset } from './position.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
@@ -50,10 +50,8 @@ export interface TradeWhere {
   readonly executedAt?: { readonly from?: string | null; readonly to?: string | null } | null;
 }
 
-/** The natural key of a fill. */
+/** The natural key of a fill: its order says the exchange and the symbol. */
 export interface FillKey {
-  readonly exchange: string;
-  readonly symbol: string;
   readonly orderId: string;
   readonly exchangeTradeId: string;
 }
@@ -140,14 +138,15 @@ export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
     ): Promise<readonly NewTrade[]> {
       return sql<NewTrade>`
         /* trades.findByFillKeys */
-        select ${columns}, t.client_id, encode(t.item_hash, 'hex') as item_hash from trades t
-        where t.account_id = ${accountId}
-          and (t.exchange, t.symbol, t.order_id, t.exchange_trade_id) in (
-            select * from unnest(
-              ${keys.map((key) => key.exchange)}::text[],
-              ${keys.map((key) => key.symbol)}::text[],
-              ${keys.map((key) => key.orderId)}::uuid[],
-              ${keys.map((key) => key.exchangeTradeId)}::text[]))`;
+        select known.* from unnest(
+          ${keys.map((key) => key.orderId)}::uuid[],
+          ${keys.map((key) => key.exchangeTradeId)}::text[]) as key (order_id, exchange_trade_id)
+        cross join lateral (
+          select ${columns}, t.client_id, encode(t.item_hash, 'hex') as item_hash from trades t
+          where t.account_id = ${accountId} and t.order_id = key.order_id
+            and t.exchange_trade_id = key.exchange_trade_id
+          -- Looks each key up, however small the planner takes the table to be.
+          limit 1) as known`;
     },
 
     /** What was written under these client ids, in no order. */
@@ -163,34 +162,35 @@ export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
 
     /** Inserts and records each. The position of each is locked or new in this unit. */
     async insertMany(accountId: string, trades: readonly NewTrade[]): Promise<void> {
-      await sql`
-        /* trades.insertMany */
-        insert into trades (
-          account_id, id, exchange, symbol, side, price, quantity, commission, commission_asset,
-          realized_pnl, exchange_trade_id, strategy, executed_at, order_id, position_id,
-          opened_position_id, client_id, item_hash)
-        select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.price, i.quantity,
-          i.commission, i."commissionAsset", i."realizedPnl", i."exchangeTradeId", i.strategy,
-          i."executedAt", i."orderId", i."positionId", i."openedPositionId", i."clientId",
-          decode(i."itemHash", 'hex')
-        from json_to_recordset(${JSON.stringify(trades)}::text::json) as i (
-          id uuid, exchange text, symbol text, side text, price numeric, quantity numeric,
-          commission numeric, "commissionAsset" text, "realizedPnl" numeric,
-          "exchangeTradeId" text, strategy text, "executedAt" timestamptz, "orderId" uuid,
-          "positionId" uuid, "openedPositionId" uuid, "clientId" text, "itemHash" text)
-        order by i.id`;
-      for (const { clientId: _clientId, itemHash: _itemHash, ...after } of trades) {
-        recorder.record({
-          accountId,
-          entity: 'trade',
-          operation: 'INSERT',
-          ids: [after.id],
-          before: null,
-          after,
-        });
-      }
+      await sql`/* trades.insertMany */ ${insertTrades(accountId, trades)}`;
+      recordInserts(recorder, accountId, 'trade', trades.map(toTrade));
     },
   };
+}
+
+export function toTrade({ clientId: _clientId, itemHash: _itemHash, ...trade }: NewTrade): Trade {
+  return trade;
+}
+
+export function insertTrades(
+  accountId: string,
+  trades: readonly NewTrade[],
+): SqlStatement<unknown> {
+  return fragment`
+    insert into trades (
+      account_id, id, exchange, symbol, side, price, quantity, commission, commission_asset,
+      realized_pnl, exchange_trade_id, strategy, executed_at, order_id, position_id,
+      opened_position_id, client_id, item_hash)
+    select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.price, i.quantity,
+      i.commission, i."commissionAsset", i."realizedPnl", i."exchangeTradeId", i.strategy,
+      i."executedAt", i."orderId", i."positionId", i."openedPositionId", i."clientId",
+      decode(i."itemHash", 'hex')
+    from json_to_recordset(${JSON.stringify(trades)}::text::json) as i (
+      id uuid, exchange text, symbol text, side text, price numeric, quantity numeric,
+      commission numeric, "commissionAsset" text, "realizedPnl" numeric,
+      "exchangeTradeId" text, strategy text, "executedAt" timestamptz, "orderId" uuid,
+      "positionId" uuid, "openedPositionId" uuid, "clientId" text, "itemHash" text)
+    order by i.id`;
 }
 
 function conditions(where: TradeWhere): SqlStatement<unknown> {

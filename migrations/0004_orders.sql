@@ -65,7 +65,9 @@ create index orders_by_symbol on orders (account_id, symbol, id);
 create index orders_open
   on orders (account_id, id) where status in ('PENDING', 'OPEN', 'PARTIALLY_FILLED');
 
-create index trades_by_order on trades (account_id, order_id, id) where order_id is not null;
+-- Looks a fill up by its order and the exchange's id, which is what a repeat is recognized by.
+create index trades_by_order
+  on trades (account_id, order_id, exchange_trade_id) where order_id is not null;
 create index trades_by_symbol on trades (account_id, symbol, id);
 -- The other side of a flip.
 create index trades_by_opened_position

@@ -1,5 +1,7 @@
+import type { Update } from '../datasources/change-recorder.ts';
+import type { FilledRows } from '../datasources/fill.ts';
 import type { FillableOrder, Order } from '../datasources/order.ts';
-import type { NewPosition, Position } from '../datasources/position.ts';
+import type { Position } from '../datasources/position.ts';
 import type { NewTrade, Trade } from '../datasources/trade.ts';
 import { ItemRefusal } from './batch.ts';
 import { type Book, foldFill, type Folded } from './fold.ts';
@@ -26,11 +28,6 @@ export interface Booking {
   readonly warnings: readonly string[];
 }
 
-interface Update<Row> {
-  readonly before: Row;
-  readonly next: Row;
-}
-
 /** The rows of one batch of fills, as each fill finds them: folded in memory, then written once. */
 export interface Ledger {
   /** @throws ItemRefusal TRADE_ID_REUSED, and those of `foldFill` */
@@ -40,12 +37,7 @@ export interface Ledger {
   /** What an item answers, with the rows as the batch leaves them. */
   resultOf(booking: Booking): Omit<TradeResult, 'index' | 'error'>;
   /** What is to be written. */
-  trades(): readonly NewTrade[];
-  orders(): readonly Update<Order>[];
-  positions(): {
-    readonly opened: readonly NewPosition[];
-    readonly moved: readonly Update<Position>[];
-  };
+  rows(): FilledRows;
 }
 
 export function createLedger({ at, known, positions, marks }: LedgerRows): Ledger {
@@ -101,11 +93,11 @@ export function createLedger({ at, known, positions, marks }: LedgerRows): Ledge
       openedPosition: positionOf(trade.openedPositionId),
       warnings,
     }),
-    trades: () => written,
-    orders: () => orders.updates(),
-    positions: () => ({
-      opened: moved.inserts().map((row) => ({ ...row, clientId: null, itemHash: null })),
+    rows: () => ({
+      orders: orders.updates(),
       moved: moved.updates(),
+      opened: moved.inserts().map((row) => ({ ...row, clientId: null, itemHash: null })),
+      trades: written,
     }),
   };
 }

@@ -2,7 +2,7 @@ import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { FillableOrder, Order } from '../datasources/order.ts';
 import type { Position } from '../datasources/position.ts';
-import type { NewTrade, Trade } from '../datasources/trade.ts';
+import type { Trade } from '../datasources/trade.ts';
 import type { BatchMode } from '../datasources/unit-of-work.ts';
 import { AppError } from '../errors.ts';
 import {
@@ -112,7 +112,10 @@ export async function recordTrades(
     };
   });
   assertAccepted(mode, results);
-  await write(context, accountId, ledger);
+  const rows = ledger.rows();
+  if (rows.trades.length > 0 && !(await context.datasources.fills.write(accountId, rows))) {
+    throw new AppError('SERIALIZATION_FAILURE', 'Another request opened one of the positions.');
+  }
   return payload(results);
 }
 
@@ -143,7 +146,7 @@ interface OpenedLedger {
 }
 
 /**
- * Locks what the fills move: orders, then instruments, then their open positions. Only then are
+ * Locks what the fills move: orders and their instruments, then the open positions. Only then are
  * they and the fills booked before read, so that what was committed meanwhile is seen.
  */
 async function openLedger(
@@ -160,13 +163,12 @@ async function openLedger(
   if (rows.length === 0) {
     return { find, ledger: createLedger({ at, known: [], positions: [], marks: new Map() }) };
   }
-  await positions.lockInstruments(accountId, instruments);
   const open = await positions.lockOpen(accountId, instruments);
   const keys = fills.flatMap((fill) => {
     const order = find(fill.name)?.order;
     // An order without fills has no fill that could be repeated.
     if (order === undefined || order.filledQuantity === '0') return [];
-    return [{ ...order, orderId: order.id, exchangeTradeId: fill.exchangeTradeId }];
+    return [{ orderId: order.id, exchangeTradeId: fill.exchangeTradeId }];
   });
   const known = keys.length === 0 ? [] : await trades.findByFillKeys(accountId, keys);
   const others = await readOthers(context, accountId, known, open);
@@ -192,21 +194,4 @@ async function readOthers(
   if (ids.length === 0) return [];
   const rows = await context.datasources.positions.findByIds(accountId, [...new Set(ids)]);
   return rows.filter((row) => row !== null);
-}
-
-/** One statement a table. A position is closed before another one of its side is opened. */
-async function write(context: Context, accountId: string, ledger: Ledger): Promise<void> {
-  const { orders, positions, trades } = context.datasources;
-  const written: readonly NewTrade[] = ledger.trades();
-  if (written.length === 0) return;
-  const { opened, moved } = ledger.positions();
-  await orders.updateMany(accountId, ledger.orders());
-  if (moved.length > 0) await positions.updateMany(accountId, moved);
-  if (opened.length > 0) {
-    const inserted = await positions.insertMany(accountId, opened);
-    if (inserted.size !== opened.length) {
-      throw new AppError('SERIALIZATION_FAILURE', 'Another request opened one of the positions.');
-    }
-  }
-  await trades.insertMany(accountId, written);
 }

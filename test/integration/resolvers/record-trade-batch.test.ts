@@ -113,11 +113,8 @@ describe('a batch of recordTrades', () => {
     expect(server.statements()).toEqual([
       'transaction.begin',
       'orders.lockForFills',
-      'positions.lockInstruments',
       'positions.lockOpen',
-      'orders.updateMany',
-      'positions.insertMany',
-      'trades.insertMany',
+      'fills.write',
       'changes.append',
       'transaction.commit',
     ]);
@@ -127,12 +124,9 @@ describe('a batch of recordTrades', () => {
     expect(server.statements()).toEqual([
       'transaction.begin',
       'orders.lockForFills',
-      'positions.lockInstruments',
       'positions.lockOpen',
       'trades.findByFillKeys',
-      'orders.updateMany',
-      'positions.updateMany',
-      'trades.insertMany',
+      'fills.write',
       'changes.append',
       'transaction.commit',
     ]);
