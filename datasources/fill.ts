@@ -30,8 +30,6 @@ interface WrittenCounts {
   readonly opened: number;
 }
 
-export type FillRepository = ReturnType<typeof createFillRepository>;
-
 export function createFillRepository(sql: Sql, recorder: ChangeRecorder) {
   return {
     /**

@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import postgres from 'postgres';
+import { startEmbeddedPostgres } from '../datasources/embedded-postgres.ts';
+import type { PostgresTarget } from '../datasources/postgres.ts';
+import { migrate } from '../migrations/migrate.ts';
+import { type Client, createClient } from './client.ts';
+import type { Bench } from './table.ts';
+
+/** The PostgreSQL that the product embeds, with the settings it has there: fsync is on. */
+export interface Postgres {
+  createDatabase(name: string): Promise<PostgresTarget>;
+  stop(): Promise<void>;
+}
+
+/** Two fresh databases of one server: one behind the product, one that the driver writes to. */
+export interface World {
+  /** Sends to the product, over connections that are kept alive. */
+  readonly client: Client;
+  readonly url: string;
+  readonly key: string;
+  /** Of the product, which runs in a process of its own. */
+  readonly serverPid: number;
+  /** One connection of the driver to the database of the limit. */
+  openDriver(): postgres.Sql;
+}
+
+export async function startPostgres(): Promise<Postgres> {
+  const home = await mkdtemp(join(tmpdir(), 'tw-bench-'));
+  const embedded = await startEmbeddedPostgres({ home });
+  const target = { ...embedded.connection, isPrepareOn: true, isTlsOn: false };
+  return {
+    async createDatabase(name) {
+      const driver = openDriver(target);
+      await driver.unsafe(`create database ${name}`);
+      await driver.end({ timeout: 1 });
+      return { ...target, database: name };
+    },
+    async stop() {
+      await embedded.stop();
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Runs `work` with a server and databases of its own. */
+export async function withWorld<T>(
+  bench: Bench,
+  name: string,
+  work: (world: World) => Promise<T>,
+): Promise<T> {
+  const product = await bench.postgres.createDatabase(`product_${name}`);
+  const limit = await bench.postgres.createDatabase(`limit_${name}`);
+  await migrate(limit);
+  const home = await mkdtemp(join(tmpdir(), 'tw-bench-home-'));
+  const server = await startServer(product, home, bench.profileFolder);
+  const key = (await readFile(join(home, 'admin-key'), 'utf8')).trim();
+  const client = createClient(server.url, key);
+  const drivers: postgres.Sql[] = [];
+  try {
+    return await work({
+      client,
+      url: server.url,
+      key,
+      serverPid: server.pid,
+      openDriver() {
+        const driver = openDriver(limit);
+        drivers.push(driver);
+        return driver;
+      },
+    });
+  } finally {
+    for (const driver of drivers) await driver.end({ timeout: 1 });
+    client.close();
+    await server.stop();
+    await rm(home, { recursive: true, force: true });
+  }
+}
+
+function openDriver({ socketPath, user, database }: PostgresTarget): postgres.Sql {
+  // The library's types do not know that `path` is the socket itself.
+  const options = { path: socketPath, user, database, max: 1, onnotice: () => undefined };
+  return postgres(options as postgres.Options<Record<string, postgres.PostgresType>>);
+}
+
+async function startServer(target: PostgresTarget, home: string, profileFolder: string | null) {
+  const host = encodeURIComponent(dirname(target.socketPath ?? ''));
+  const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
+  const entry = join(import.meta.dirname, '..', 'bin', 'tradewind.js');
+  const child = spawn(process.execPath, [...profiling, entry, 'start'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: process.env.PATH,
+      PORT: '0',
+      LOG_LEVEL: 'error',
+      TRADEWIND_HOME: home,
+      DATABASE_URL: `postgres://${target.user}@localhost/${target.database}?host=${host}`,
+    },
+  });
+  const exited = once(child, 'exit');
+  let output = '';
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      const [, found] = /ready at (\S+)/.exec(output) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+    exited.then(() => reject(new Error(`the server ended before it was ready: ${output}`)), reject);
+  });
+  return {
+    url,
+    pid: child.pid ?? 0,
+    async stop() {
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}
