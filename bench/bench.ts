@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { markPricesLines } from './mark-prices.ts';
 import { memoryLine } from './memory.ts';
 import { positionLines } from './positions.ts';
 import { predictionLines } from './predictions.ts';
@@ -16,6 +17,7 @@ import { startPostgres } from './world.ts';
 const LINES: Readonly<Record<string, Line>> = {
   predictions: predictionLines,
   positions: positionLines,
+  markPrices: markPricesLines,
   stream: streamLines,
   memory: memoryLine,
 };

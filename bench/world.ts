@@ -90,7 +90,7 @@ async function startServer(target: PostgresTarget, home: string, profileFolder: 
   const host = encodeURIComponent(dirname(target.socketPath ?? ''));
   const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
   const entry = join(import.meta.dirname, '..', 'bin', 'tradewind.js');
-  const child = spawn(process.execPath, [...profiling, entry, 'start'], {
+  const child = spawn(process.execPath, [...(await heapOptions()), ...profiling, entry, 'start'], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       PATH: process.env.PATH,
@@ -118,4 +118,13 @@ async function startServer(target: PostgresTarget, home: string, profileFolder: 
       await exited;
     },
   };
+}
+
+/** What `npm start` gives to Node. */
+async function heapOptions(): Promise<readonly string[]> {
+  const file = join(import.meta.dirname, '..', 'package.json');
+  const { scripts } = JSON.parse(await readFile(file, 'utf8'));
+  return String(scripts.start)
+    .split(' ')
+    .filter((word) => word.startsWith('--'));
 }

@@ -216,6 +216,10 @@ interface Running {
   readonly gone: Promise<void>;
 }
 
+// Processes that were killed a moment ago and are not gone yet: we hold the lock of the folder, so
+// nobody else can be starting a server here.
+const LEFT_BY_THE_KILLED = /shared memory block|lock file "postmaster\.pid" already exists/;
+
 /** Resolves when the server takes connections. */
 async function launch(server: Server, args: readonly string[]): Promise<Running> {
   const logFile = join(server.home, 'postgres.log');
@@ -230,7 +234,7 @@ async function launch(server: Server, args: readonly string[]): Promise<Running>
     running.child.kill('SIGQUIT');
     await running.gone;
     const lines = (await readFile(logFile)).subarray(size).toString();
-    if (lines.includes('shared memory block') && Date.now() < endMs) {
+    if (LEFT_BY_THE_KILLED.test(lines) && Date.now() < endMs) {
       await delay(READY_POLL_MS * 10);
       continue;
     }
