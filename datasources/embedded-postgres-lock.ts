@@ -27,6 +27,9 @@ const TOUCH_MS = 500;
 /** A lock of another container that was not touched for this long is stale. */
 const UNTOUCHED_MS_MAX = 3_000;
 const ATTEMPTS_MAX = 10;
+/** Longer than a kill takes on a busy machine; somebody who starts it twice waits that long. */
+const DYING_MS_MAX = 1_000;
+const DYING_POLL_MS = 20;
 
 /**
  * Takes the lock file of a data folder; one left by a killed process does not block.
@@ -52,7 +55,9 @@ export async function lockFolder(
       const found = await readFile(file, 'utf8').catch(ignoreMissing);
       if (found === undefined) continue;
       const holder = parseHolder(found);
-      if (holder && (await isAlive(file, holder, place))) throw lockedError(holder.pid, dataFolder);
+      if (holder && (await staysAlive(file, holder, place))) {
+        throw lockedError(holder.pid, dataFolder);
+      }
       wasStale = true;
       await removeStale(file, found);
       if (holder && basename(holder.socketFolder).startsWith('tradewind-')) {
@@ -132,6 +137,16 @@ async function isAlive(file: string, holder: Holder, place: string): Promise<boo
     await delay(TOUCH_MS);
     const now = await stat(file).catch(ignoreMissing);
     if (now && now.mtimeMs !== seen) return true;
+  }
+  return false;
+}
+
+/** A process that was killed a moment ago is there until the system has taken it down. */
+async function staysAlive(file: string, holder: Holder, place: string): Promise<boolean> {
+  const endMs = Date.now() + DYING_MS_MAX;
+  while (await isAlive(file, holder, place)) {
+    if (Date.now() >= endMs) return true;
+    await delay(DYING_POLL_MS);
   }
   return false;
 }
