@@ -9,6 +9,7 @@ import {
   assertAllUpdated,
   type Cut,
   INSTRUMENT_KEY,
+  isOneOf,
   keyset,
   type PositionSide,
 } from './position.ts';
@@ -317,6 +318,7 @@ export function updateOrders(
   accountId: string,
   updates: readonly Update<Order>[],
 ): SqlStatement<unknown> {
+  const ids = updates.map(({ next }) => next.id);
   return fragment`
     update orders as o
     set status = i.status, price = i.price, stop_price = i."stopPrice", quantity = i.quantity,
@@ -331,8 +333,10 @@ export function updateOrders(
         "filledQuantity" numeric, "averagePrice" numeric, "stopLossPrice" numeric,
         "takeProfitPrice" numeric, "exchangeOrderId" text, reason text, metadata jsonb,
         "updatedAt" timestamptz, "closedAt" timestamptz, version int, "positionId" uuid)
-    where o.account_id = ${accountId} and o.id = i.id and o.version = i.version - 1
-      and order_may_become(o.status, i.status)`;
+    -- The ids stand here once more so that the rows are looked up, not joined to the whole table.
+    where o.account_id = ${accountId} and o.id = i.id
+      and ${isOneOf(fragment`o.id`, ids, fragment`uuid`)}
+      and o.version = i.version - 1 and order_may_become(o.status, i.status)`;
 }
 
 function toOrder({ itemHash: _itemHash, ...order }: NewOrder): Order {
@@ -340,10 +344,10 @@ function toOrder({ itemHash: _itemHash, ...order }: NewOrder): Order {
 }
 
 function named(ids: readonly string[], clientOrderIds: readonly string[]): SqlStatement<unknown> {
-  if (clientOrderIds.length === 0) return fragment`o.id = any(${ids}::uuid[])`;
-  if (ids.length === 0) return fragment`o.client_order_id = any(${clientOrderIds}::text[])`;
-  return fragment`(
-    o.id = any(${ids}::uuid[]) or o.client_order_id = any(${clientOrderIds}::text[]))`;
+  const byId = isOneOf(fragment`o.id`, ids, fragment`uuid`);
+  if (clientOrderIds.length === 0) return byId;
+  const byName = isOneOf(fragment`o.client_order_id`, clientOrderIds, fragment`text`);
+  return ids.length === 0 ? byName : fragment`(${byId} or ${byName})`;
 }
 
 function conditions(where: OrderWhere): SqlStatement<unknown> {

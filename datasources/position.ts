@@ -186,11 +186,7 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       return sql<Position>`
         /* positions.lockOpen */
         select ${columns} from positions
-        where account_id = ${accountId} and status = 'OPEN'
-          and exchange = any(${[...new Set(instruments.map((one) => one.exchange))]}::text[])
-          and symbol = any(${instruments.map((one) => one.symbol)}::text[])
-          and exchange || ' ' || symbol
-            = any(${instruments.map((one) => `${one.exchange} ${one.symbol}`)}::text[])
+        where account_id = ${accountId} and status = 'OPEN' and ${areOneOf(instruments)}
         order by id for no key update`;
     },
 
@@ -271,6 +267,7 @@ export function updatePositions(
   accountId: string,
   updates: readonly Update<Position>[],
 ): SqlStatement<unknown> {
+  const ids = updates.map(({ next }) => next.id);
   return fragment`
     update positions as p
     set status = i.status, quantity = i.quantity, entry_price = i."entryPrice",
@@ -287,8 +284,39 @@ export function updatePositions(
         "closeReason" text, "stopTriggeredAt" timestamptz, "stopTriggeredKind" text,
         metadata jsonb, "updatedAt" timestamptz, "closedAt" timestamptz, version int,
         "hasFills" boolean)
-    where p.account_id = ${accountId} and p.id = i.id and p.status = 'OPEN'
-      and p.version = i.version - 1`;
+    -- The ids stand here once more so that the rows are looked up, not joined to the whole table.
+    where p.account_id = ${accountId} and p.id = i.id
+      and ${isOneOf(fragment`p.id`, ids, fragment`uuid`)}
+      and p.status = 'OPEN' and p.version = i.version - 1`;
+}
+
+/**
+ * Whether a column is one of these values. A single one is an equality: the server plans it once,
+ * where it plans an array anew each time as long as that seems to pay.
+ */
+export function isOneOf(
+  column: SqlStatement<unknown>,
+  values: readonly string[],
+  type: SqlStatement<unknown>,
+): SqlStatement<unknown> {
+  const [first, ...others] = values;
+  if (first === undefined) return fragment`false`;
+  return others.length === 0
+    ? fragment`${column} = ${first}::${type}`
+    : fragment`${column} = any(${values}::${type}[])`;
+}
+
+/** Any exchange of these with any symbol of these: the index finds them; the pairs decide. */
+function areOneOf(
+  instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+): SqlStatement<unknown> {
+  const exchanges = [...new Set(instruments.map((one) => one.exchange))];
+  const symbols = [...new Set(instruments.map((one) => one.symbol))];
+  const pairs = instruments.map((one) => `${one.exchange} ${one.symbol}`);
+  return fragment`
+    ${isOneOf(fragment`exchange`, exchanges, fragment`text`)}
+    and ${isOneOf(fragment`symbol`, symbols, fragment`text`)}
+    and ${isOneOf(fragment`exchange || ' ' || symbol`, pairs, fragment`text`)}`;
 }
 
 function conditions(where: PositionWhere): SqlStatement<unknown> {
