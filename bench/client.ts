@@ -33,7 +33,11 @@ export function createClient(url: string, key: string): Client {
           else reject(new Error(`status ${response.statusCode}: ${text.slice(0, 500)}`));
         }, reject);
       });
-      sent.once('error', reject);
+      sent.once('error', (error: NodeJS.ErrnoException) => {
+        // The server has closed it while it was idle, so nothing was read from it.
+        if (sent.reusedSocket && error.code === 'ECONNRESET') post(body).then(resolve, reject);
+        else reject(error);
+      });
       sent.end(body);
     });
   }
