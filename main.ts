@@ -74,12 +74,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     const opened = await openDatabase(config);
     undo.push(() => opened.close());
     const appliedMigrations = await migrate(opened.target);
-    const database = createDatabase({
-      target: opened.target,
-      slots: config.slots,
-      log,
-      analyticsDeadlineMs: config.analyticsDeadlineMs,
-    });
+    const database = createDatabase({ target: opened.target, slots: config.slots, log });
     undo.push(() => database.close());
     await checkConnections(database, config.slots);
     await adoptHistory(database.trading.sql(backgroundCall('start.adoptHistory')));
@@ -94,7 +89,8 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       log.warn({ err: error }, 'the keys could not be read again');
     const authentication = createAuthentication(() => listKeys(database), warnOfKeys);
     undo.push(() => authentication.close());
-    const units = createUnitsOfWork(database, async (commits, entities) => {
+    const units = createUnitsOfWork(database, async ({ commits, entities, logs }) => {
+      for (const log of logs) feed.take(log);
       for (const { account, seq } of commits) wake(account, seq);
       wakeups.publish(commits);
       // Before the answer: whoever made a key may use it at once, and a revoked one has ended.
@@ -116,16 +112,9 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     });
     undo.push(() => schedule.close());
 
-    const { heartbeatMs, deadlineMs, analyticsDeadlineMs } = config;
+    const { heartbeatMs } = config;
     const isCurrent: Authentication['isCurrent'] = (actor) => authentication.isCurrent(actor);
-    const services: Services = {
-      database,
-      feed,
-      heartbeatMs,
-      deadlineMs,
-      analyticsDeadlineMs,
-      isCurrent,
-    };
+    const services: Services = { database, feed, heartbeatMs, isCurrent };
     const execution = createExecution({ schema: createSchema(), services, units, log });
     const server = await startServer({
       ...config,

@@ -21,6 +21,7 @@ export interface ServerOptions {
   readonly execution: ReturnType<typeof createExecution>;
   readonly authentication: Authentication;
   readonly log: Logger;
+  readonly deadlineMs: number;
   readonly isExplorerOn: boolean;
   /** Whether the database answers; asked by /readyz. */
   isReady(): Promise<boolean>;
@@ -171,7 +172,7 @@ async function handleGraphql(
     const operation: Operation = {
       requestId,
       actor: options.authentication.authenticate(request.headers.authorization),
-      deadlineMs: deadlineOf(request),
+      deadlineMs: deadlineOf(request, options.deadlineMs),
       idempotencyKey: headerOf(request, 'idempotency-key'),
       signal: goneSignal(response),
     };
@@ -240,10 +241,10 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Null: the client leaves it to the server. @throws AppError BAD_INPUT outside 1–600000 */
-function deadlineOf(request: IncomingMessage): number | null {
+/** @throws AppError BAD_INPUT outside 1–600000 */
+function deadlineOf(request: IncomingMessage, deadlineMs: number): number {
   const text = headerOf(request, 'x-deadline-ms');
-  if (text === null) return null;
+  if (text === null) return deadlineMs;
   const value = /^\d{1,6}$/.test(text) ? Number(text) : 0;
   if (value < 1 || value > DEADLINE_MAX_MS) {
     throw new AppError('BAD_INPUT', `x-deadline-ms must be 1 to ${DEADLINE_MAX_MS}.`, {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
 import type { Call } from './lane.ts';
-import type { Commit } from './unit-of-work.ts';
+import type { Commit } from './append.ts';
 import type { Sql } from './sql.ts';
 
 /** What names a request that may be sent again. */

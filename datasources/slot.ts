@@ -5,7 +5,6 @@ import {
   connect,
   connectionLost,
   DatabaseError,
-  type OvertimeCode,
   type PostgresTarget,
   toDatabaseError,
 } from './postgres.ts';
@@ -22,8 +21,6 @@ export interface SlotOptions {
   readonly target: PostgresTarget;
   readonly applicationName: string;
   readonly statementTimeoutMs: number;
-  /** Of a statement that the server stops, or that runs past the server's own deadline. */
-  readonly overtimeCode: OvertimeCode;
   /** How long a session is used; asked once for each. */
   readonly renewAfterMs: () => number;
 }
@@ -95,10 +92,8 @@ export function createSlot(options: SlotOptions): Slot {
 /** Until when a statement is waited for, and what its passing means. */
 interface Limit {
   readonly at: number;
-  /** The deadline of the call, which says nothing about the database. */
+  /** The caller's own deadline, which says nothing about the database. */
   readonly isOfCall: boolean;
-  /** Null: nothing that was asked for ran so long. */
-  readonly overtimeCode?: OvertimeCode | null;
   readonly isCommit?: boolean;
 }
 
@@ -109,7 +104,7 @@ interface Pending {
 
 /** A client with its socket at hand, and a limit on every answer. */
 function createWire(options: SlotOptions) {
-  const { statementTimeoutMs, overtimeCode } = options;
+  const { statementTimeoutMs } = options;
   let socket: Socket | null = null;
   let pending: Pending | null = null;
   let isLost = false;
@@ -155,8 +150,7 @@ function createWire(options: SlotOptions) {
     timerAt = Number.POSITIVE_INFINITY;
     if (pending === null) return;
     if (performance.now() < pending.limit.at) watch(pending.limit.at);
-    else
-      lose(pending.limit.isOfCall ? overtime(pending.limit) : connectionLost('no answer in time'));
+    else lose(pending.limit.isOfCall ? deadlineExceeded() : connectionLost('no answer in time'));
   }
 
   function run(query: () => postgres.PendingQuery<postgres.Row[]>, limit: Limit) {
@@ -174,7 +168,7 @@ function createWire(options: SlotOptions) {
           resolve(rows as unknown as Rows<unknown>);
         },
         (error: unknown) => {
-          const failure = toDatabaseError(error, { statementTimeoutMs, overtimeCode });
+          const failure = toDatabaseError(error, { statementTimeoutMs });
           if (failure.isConnectionLost) lose(failure);
           if (pending === mine) pending = null;
           reject(failure);
@@ -212,10 +206,7 @@ async function openConnection(options: SlotOptions, call: Call) {
     query({ text, parameters }: CompiledStatement, of: Call) {
       const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
       // The library's type of parameters leaves out bytes, which it takes.
-      return run(() => client.unsafe(text, values as string[], prepared), {
-        ...limitOf(of, statementMs),
-        overtimeCode: of.isServerDeadline === true ? options.overtimeCode : null,
-      });
+      return run(() => client.unsafe(text, values as string[], prepared), limitOf(of, statementMs));
     },
     command(text: Command, of: Call) {
       return run(() => client.unsafe(text), commandLimit(text, of, statementMs));
@@ -259,13 +250,6 @@ export function deadlineExceeded(): DatabaseError {
   return new DatabaseError('DEADLINE_EXCEEDED', 'The deadline of the request has passed.', {
     retryAfterMs: 100,
   });
-}
-
-/** A statement that was running when the deadline passed. */
-function overtime({ overtimeCode }: Limit): DatabaseError {
-  if (overtimeCode !== 'QUERY_TOO_EXPENSIVE') return deadlineExceeded();
-  const message = 'The statement was still running at the deadline: ask for less.';
-  return new DatabaseError(overtimeCode, message);
 }
 
 function asUnknown(error: DatabaseError): DatabaseError {

@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts';
-import type { ChangeRecorder, NewChange } from './change-recorder.ts';
+import { append, type Commit, type CommittedLog } from './append.ts';
+import type { ChangeRecorder } from './change-recorder.ts';
 import { hasChange, settleCommit } from './commit.ts';
 import type { Database } from './database.ts';
 import { createDatasources, type Datasources } from './datasources.ts';
@@ -16,15 +17,9 @@ import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
 import { MissingPartitionError } from './prediction.ts';
 import { withRetry } from './resilience.ts';
-import { type CollectedUnit, createUnit, withoutSecrets } from './unit.ts';
+import { createUnit, withoutSecrets } from './unit.ts';
 
 export type BatchMode = 'ATOMIC' | 'PER_ITEM' | 'VALIDATE_ONLY';
-
-/** The last change of an account that a unit of work touched. */
-export interface Commit {
-  readonly account: string;
-  readonly seq: string;
-}
 
 /** What the code of a mutation sees of its unit of work. */
 export interface Unit extends ChangeRecorder {
@@ -61,13 +56,7 @@ export interface Answer {
 }
 
 export type Outcome<Response> =
-  | {
-      readonly kind: 'committed';
-      readonly response: Response;
-      readonly commits: readonly Commit[];
-      /** The entities that have changes. */
-      readonly entities: ReadonlySet<string>;
-    }
+  | ({ readonly kind: 'committed'; readonly response: Response } & Committed)
   | { readonly kind: 'refused'; readonly response: Response }
   | { readonly kind: 'replayed'; readonly answer: StoredAnswer };
 
@@ -76,14 +65,20 @@ export type UnitWork<Response> = (
   unit: Unit,
 ) => Promise<Attempt<Response>>;
 
+/** What a unit has committed. */
+export interface Committed {
+  /** One for each account with changes. */
+  readonly commits: readonly Commit[];
+  /** The entities that have changes. */
+  readonly entities: ReadonlySet<string>;
+  /** The changes themselves, of the accounts where there are few. */
+  readonly logs: readonly CommittedLog[];
+}
+
 /**
- * Told of each commit that changed something, with the entities that did, before it is answered:
- * what it returns is waited for.
+ * Told of each commit that changed something before it is answered: what it returns is waited for.
  */
-export type OnCommit = (
-  commits: readonly Commit[],
-  entities: ReadonlySet<string>,
-) => Promise<void> | void;
+export type OnCommit = (committed: Committed) => Promise<void> | void;
 
 export interface UnitsOfWork {
   /**
@@ -97,8 +92,6 @@ export interface UnitsOfWork {
   run<Response>(request: UnitRequest, work: UnitWork<Response>): Promise<Outcome<Response>>;
 }
 
-const TRADING_STATE_CHANGED = 'TW001';
-const UNKNOWN_ACCOUNT = 'TW002';
 const PARTITION_ROUNDS_MAX = 3;
 /** A table that is there, a range that is taken, a catalog row that changed under us. */
 const MADE_MEANWHILE: ReadonlySet<string | null> = new Set(['42P07', '42P17', 'XX000']);
@@ -125,7 +118,7 @@ export function createUnitsOfWork(database: Database, onCommit: OnCommit): Units
       mayRunAgain,
     );
     if (outcome.kind === 'committed' && outcome.commits.length > 0) {
-      await onCommit(outcome.commits, outcome.entities);
+      await onCommit(outcome);
     }
     return outcome;
   }
@@ -225,67 +218,8 @@ async function prepare<Response>(
   }
   const answer =
     request.idempotency === null ? null : withoutSecrets(serialize(response), unit.secrets);
-  const { commits, transactionId } = await append(session, request, unit, answer);
-  const entities = new Set(unit.changes.map((change) => change.entity));
-  return { outcome: { kind: 'committed', response, commits, entities }, transactionId };
-}
-
-/** The one last statement: it locks the heads, appends the changes and stores the answer. */
-async function append(
-  session: Session,
-  request: UnitRequest,
-  unit: CollectedUnit,
-  answer: Answer | null,
-): Promise<{ readonly commits: readonly Commit[]; readonly transactionId: string | null }> {
-  const { changes, states } = unit;
-  if (changes.length === 0 && states.size === 0 && answer === null) {
-    return { commits: [], transactionId: null };
-  }
-  const items = changes.map((change) => ({
-    a: change.accountId,
-    e: change.entity,
-    o: change.operation,
-    i: change.ids,
-    n: change.count ?? change.ids.length,
-    b: change.before ?? null,
-    f: change.after ?? null,
-  }));
-  const { idempotency } = request;
-  const rows = await session.sql<{
-    accountId: string | null;
-    seq: string | null;
-    transactionId: string;
-  }>`
-    /* changes.append */
-    select account_id, seq, transaction_id from append_changes(
-      ${JSON.stringify(items)}::text::json, ${request.actor}, ${request.call.requestId},
-      ${request.operationName}, ${JSON.stringify(Object.fromEntries(states))}::text::json,
-      ${idempotency?.subject ?? null}, ${idempotency?.key ?? null},
-      decode(${idempotency?.requestHash ?? null}, 'hex'), ${answer?.text ?? null},
-      ${answer?.isShortened ?? null}::boolean)`.then(undefined, (error: unknown) => {
-    throw appendError(error, changes);
-  });
-  const commits = rows.flatMap(({ accountId, seq }) =>
-    accountId === null || seq === null ? [] : [{ account: accountId, seq }],
-  );
-  return { commits, transactionId: rows[0]?.transactionId ?? null };
-}
-
-function appendError(error: unknown, changes: readonly NewChange[]): unknown {
-  if (!(error instanceof DatabaseError)) return error;
-  if (error.sqlState === UNKNOWN_ACCOUNT) return unknownAccount(changes);
-  if (error.sqlState !== TRADING_STATE_CHANGED) return error;
-  // Run again, the unit decides by the new state.
-  return new AppError('SERIALIZATION_FAILURE', 'The trading state changed meanwhile: try again.', {
-    cause: error,
-  });
-}
-
-function unknownAccount(changes: readonly NewChange[]): AppError {
-  const names = new Set(changes.map(({ accountId }) => JSON.stringify(accountId)));
-  return new AppError('NOT_FOUND', `There is no account ${[...names].sort().join(', or ')}.`, {
-    path: ['account'],
-  });
+  const { transactionId, ...committed } = await append(session, request, unit, answer);
+  return { outcome: { kind: 'committed', response, ...committed }, transactionId };
 }
 
 class CommitError extends Error {}

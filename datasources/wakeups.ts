@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { connectRedis } from './redis.ts';
-import type { Commit } from './unit-of-work.ts';
+import type { Commit } from './append.ts';
 
 /** Tells other nodes of commits. Hints only: a node that hears nothing finds them by its poll. */
 export interface Wakeups {

@@ -1,3 +1,4 @@
+import type { CommittedLog } from '../datasources/append.ts';
 import { type Change, readAfter } from '../datasources/change.ts';
 import { type Cursor, encodeCursor } from '../datasources/cursor.ts';
 import type { Database } from '../datasources/database.ts';
@@ -44,6 +45,11 @@ export interface ChangeFeed {
   watch(accountId: string): Watch;
   /** Says that this seq is committed: it is read at once instead of after the next poll. */
   wake(accountId: string, seq: string): void;
+  /**
+   * Hands over what this process has just committed: where it follows what is in memory nothing is
+   * read. Call `wake` all the same.
+   */
+  take(log: CommittedLog): void;
   /**
    * Runs a read of many rows; at most four of this process run at once.
    *
@@ -220,6 +226,10 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     watch,
     catchUp,
     catchUpPatiently: (reader, work) => patiently(reader, () => catchUp(reader, work)),
+    take(log) {
+      const tail = tails.get(log.accountId);
+      if (tail !== undefined) follower.take(tail, log);
+    },
     wake(accountId, seq) {
       const tail = tails.get(accountId);
       // Before the first poll nothing is held; that poll comes after this commit.

@@ -1,11 +1,12 @@
 import type { Cursor } from '../datasources/cursor.ts';
+import type { CommittedLog } from '../datasources/append.ts';
 import { readAfter, readHeads, renewEpoch } from '../datasources/change.ts';
 import type { Database } from '../datasources/database.ts';
 import { millisecondsOf } from '../datasources/instant.ts';
 import type { Call } from '../datasources/lane.ts';
 import { AppError } from '../errors.ts';
 import type { Clock } from './clock.ts';
-import { adoptHead, isReplaced, type Tail } from './tail.ts';
+import { adoptHead, isReplaced, type Tail, takeOver } from './tail.ts';
 import { createWaits, type WaitLimits } from './waits.ts';
 
 /** Changes that one statement reads. */
@@ -39,6 +40,8 @@ export interface Follower {
   start(): void;
   /** Says that something is wanted, or that nothing is any more. */
   look(): void;
+  /** Takes over what this process has committed; false: it has to be read. */
+  take(tail: Tail, log: CommittedLog): boolean;
   /**
    * The head as a poll finds it that begins after this call.
    *
@@ -59,6 +62,7 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
   let isClosed = false;
   let isLookAsked = false;
   let isPollAsked = false;
+  let isPolling = false;
   let pollsBegun = 0;
   let pollAnswered = 0;
   let polledAtMs = Number.NEGATIVE_INFINITY;
@@ -101,10 +105,22 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
     }
   }
 
-  /** One statement for all accounts. */
   async function poll(): Promise<void> {
     isPollAsked = false;
     pollsBegun += 1;
+    isPolling = true;
+    try {
+      await pollHeads();
+    } finally {
+      isPolling = false;
+    }
+    pollAnswered = pollsBegun;
+    polledAtMs = clock.nowMs();
+    polled.ringAll();
+  }
+
+  /** One statement for all accounts. */
+  async function pollHeads(): Promise<void> {
     const asked = [...tails.values()];
     const sql = database.feed.sql(callOf(FOLLOWER));
     const heads = await readHeads(
@@ -118,9 +134,6 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
       else if (isReplaced(tail, head)) await rename(tail);
       else adoptHead(tail, head);
     }
-    pollAnswered = pollsBegun;
-    polledAtMs = clock.nowMs();
-    polled.ringAll();
   }
 
   /**
@@ -206,6 +219,11 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
 
   return {
     look,
+    take(tail, log) {
+      if (isPolling || !takeOver(tail, log)) return false;
+      lagMs = 0;
+      return true;
+    },
     headOf,
     assertOpen,
     get isClosed() {

@@ -1,3 +1,4 @@
+import type { CommittedLog } from '../datasources/append.ts';
 import type { Change, Head } from '../datasources/change.ts';
 import type { Clock } from './clock.ts';
 import { createRing, type Ring } from './ring.ts';
@@ -51,6 +52,24 @@ export function isReplaced({ epoch, ring, lastHash }: Tail, head: Head): boolean
   return (
     seq < ring.headSeq || (seq === ring.headSeq && lastHash !== null && lastHash !== head.hash)
   );
+}
+
+/**
+ * Adds changes that this process has committed itself to the ring, if they follow what it holds.
+ * False: they have to be read. No poll may be under way: what it finds may be older.
+ */
+export function takeOver(tail: Tail, { previousHash, changes }: CommittedLog): boolean {
+  const { ring, epoch, lastHash } = tail;
+  // Before the first poll nothing is known; and what is being read must not be added twice.
+  if (epoch === null || tail.wantedSeq > ring.headSeq || lastHash !== previousHash) return false;
+  const own = changes();
+  const newest = own.at(-1);
+  if (newest === undefined || Number(own[0]?.seq) !== ring.headSeq + 1) return false;
+  ring.append(own);
+  tail.lastHash = newest.hash;
+  tail.wantedSeq = ring.headSeq;
+  tail.changed.ringAll();
+  return true;
 }
 
 /** Takes over what a poll found of a log that is not replaced. */
