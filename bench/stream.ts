@@ -10,7 +10,7 @@ import { type World, withWorld } from './world.ts';
  * statement, just before COMMIT; the event is timed when it arrives at a graphql-ws client.
  * The limit is a bare LISTEN/NOTIFY round trip on the same server: `clock_timestamp()` travels in
  * the notification of a transaction that inserts one row, and is compared when it arrives.
- * Both clocks are this machine's, in microseconds; both sides write one at a time.
+ * Both clocks are this machine's, in microseconds; both sides write one at a time, in turns.
  */
 const P50_MAX = 3;
 /** Not demanded; what is far above the median says that something waits. */
@@ -19,10 +19,7 @@ const WARM_UP = 20;
 
 export async function streamLines(bench: Bench): Promise<readonly Result[]> {
   const count = bench.isQuick ? 100 : 1000;
-  const { stream, notify } = await withWorld(bench, 'stream', async (world) => ({
-    notify: await timeNotify(world, count),
-    stream: await timeStream(world, count),
-  }));
+  const { stream, notify } = await withWorld(bench, 'stream', (world) => timeBoth(world, count));
   return [
     resultOf('commit to subscriber, p50', quantile(stream, 0.5), quantile(notify, 0.5), P50_MAX),
     resultOf('commit to subscriber, p99', quantile(stream, 0.99), quantile(notify, 0.99), P99_MAX),
@@ -55,7 +52,24 @@ interface Event {
   readonly at: string;
 }
 
-async function timeStream({ client, url, key }: World, count: number): Promise<readonly number[]> {
+/** One by one, so that what else the machine does slows down both. */
+async function timeBoth(world: World, count: number) {
+  const stepNotify = await openNotify(world);
+  const { step: stepStream, close } = await openStream(world);
+  const notify: number[] = [];
+  const stream: number[] = [];
+  for (let step = 0; step < count + WARM_UP; step += 1) {
+    const notifyMs = await stepNotify(step);
+    const streamMs = await stepStream(step);
+    if (step < WARM_UP) continue;
+    notify.push(notifyMs);
+    stream.push(streamMs);
+  }
+  await close();
+  return { notify, stream };
+}
+
+async function openStream({ client, url, key }: World) {
   const item = { exchange: 'bybit', symbol: 'BTCUSDT', side: 'LONG', quantity: '1' };
   const opened = await client.query<{
     openPositions: { results: { position: { id: string } }[] };
@@ -73,18 +87,18 @@ async function timeStream({ client, url, key }: World, count: number): Promise<r
   };
   // CAUGHT_UP: the subscription follows from here.
   await next();
-  const latencies: number[] = [];
-  for (let step = 0; step < count + WARM_UP; step += 1) {
-    const items = [{ id, stopLossPrice: String(50_000 + step) }];
-    const [{ event, arrivedMs }] = await Promise.all([
-      next(),
-      client.post(makeBody(UPDATE, { input: { account: 'main', items } })),
-    ]);
-    if (event.kind !== 'CHANGE') throw new Error(`a ${event.kind} came instead of the change`);
-    if (step >= WARM_UP) latencies.push(arrivedMs - millisecondsOf(event.at));
-  }
-  await socket.dispose();
-  return latencies;
+  return {
+    async step(step: number): Promise<number> {
+      const items = [{ id, stopLossPrice: String(50_000 + step) }];
+      const [{ event, arrivedMs }] = await Promise.all([
+        next(),
+        client.post(makeBody(UPDATE, { input: { account: 'main', items } })),
+      ]);
+      if (event.kind !== 'CHANGE') throw new Error(`a ${event.kind} came instead of the change`);
+      return arrivedMs - millisecondsOf(event.at);
+    },
+    close: () => socket.dispose(),
+  };
 }
 
 /** With the fraction that Date cuts off. */
@@ -92,22 +106,19 @@ function millisecondsOf(instant: string): number {
   return Date.parse(`${instant.slice(0, 19)}Z`) + Number(`0${instant.slice(19, -1)}`) * 1000;
 }
 
-async function timeNotify(world: World, count: number): Promise<readonly number[]> {
+async function openNotify(world: World): Promise<(step: number) => Promise<number>> {
   const listener = world.openDriver();
   const writer = world.openDriver();
   await writer`create table bench_notify (id int, at timestamptz)`;
   let heard: (latencyMs: number) => void = () => undefined;
   await listener.listen('bench', (payload) => heard(nowMs() - Number(payload) / 1000));
-  const latencies: number[] = [];
-  for (let step = 0; step < count + WARM_UP; step += 1) {
+  return async (step) => {
     const latency = new Promise<number>((resolve) => {
       heard = resolve;
     });
     await notify(writer, step);
-    const latencyMs = await latency;
-    if (step >= WARM_UP) latencies.push(latencyMs);
-  }
-  return latencies;
+    return await latency;
+  };
 }
 
 async function notify(writer: postgres.Sql, step: number): Promise<void> {
