@@ -209,6 +209,19 @@ const RULES: Rules = {
   operations: {
     find: 'operations:read of any account',
   },
+  outcomeQueue: {
+    countPending: 'predictions:write',
+    findDue: 'predictions:write',
+    finish: 'predictions:write',
+    hasDue: 'predictions:write',
+    lock: 'predictions:write',
+    removeGaps: 'predictions:write',
+    wake: 'predictions:write',
+  },
+  outcomes: {
+    insertMany: 'predictions:write',
+    lock: 'predictions:write',
+  },
   positions: {
     count: 'positions:read',
     findByIds: 'positions:read',

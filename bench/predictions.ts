@@ -138,7 +138,8 @@ function toRow(item: LogPredictionItem): NewPrediction {
   const key = JSON.stringify(['main', modelVersion, exchange, symbol, interval, predictedAt]);
   const id = uuidOfKey(Date.parse(predictedAt), key);
   const itemHash = id.replaceAll('-', '').padEnd(64, '0');
-  return { id, predictedAt, content, itemHash };
+  const firstMinutes = Math.min(...item.horizons.map(({ horizonMinutes }) => horizonMinutes));
+  return { id, predictedAt, firstMinutes, content, itemHash };
 }
 
 function createMonths(): string {

@@ -9,6 +9,8 @@ import { createFillRepository } from './fill.ts';
 import { createMarkRepository } from './mark.ts';
 import { createOperationRepository } from './operation.ts';
 import { createOrderRepository } from './order.ts';
+import { createOutcomeRepository } from './outcome.ts';
+import { createOutcomeQueueRepository } from './outcome-queue.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
 import { createSettingRepository } from './setting.ts';
@@ -31,6 +33,8 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     marks: createMarkRepository(sql, recorder),
     operations: createOperationRepository(sql),
     orders: createOrderRepository(sql, recorder),
+    outcomeQueue: createOutcomeQueueRepository(sql),
+    outcomes: createOutcomeRepository(sql, recorder),
     positions: createPositionRepository(sql, recorder),
     predictions: createPredictionRepository(sql, recorder),
     settings: createSettingRepository(sql, recorder),

@@ -69,14 +69,31 @@ export function createMaintenanceRepository(sql: Sql, recorder: ChangeRecorder) 
       return recordDeleted(accountId, 'signal', rows.map(idOf), before);
     },
 
-    /** Deletes up to `limit` predictions that were made before an instant, with their horizons. */
+    /**
+     * Deletes up to `limit` predictions that were made before an instant, with their horizons and
+     * what waits for their outcomes.
+     */
     async deletePredictions(accountId: string, before: string, limit: number): Promise<number> {
       const rows = await sql<{ id: string }>`
         /* maintenance.deletePredictions */
-        with old as (
-          select id from predictions
+        with old as materialized (
+          select id, exchange, symbol, interval, predicted_at from predictions
           where account_id = ${accountId} and id < uuid_at(${before}::timestamptz)
           order by id limit ${limit} for update
+        ), ends as materialized (
+          select old.*, h.horizon_minutes,
+            old.predicted_at + h.horizon_minutes * interval '1 minute' as due_at
+          from old join prediction_horizons h on h.prediction_id = old.id
+          where h.account_id = ${accountId} and h.prediction_id < uuid_at(${before}::timestamptz)
+            and h.prediction_id = any(array(select id from old))
+        ), queued as (
+          delete from outcome_queue q using ends e
+          where q.account_id = ${accountId} and q.due_at = e.due_at and q.prediction_id = e.id
+        ), gaps as (
+          delete from outcome_gaps g using ends e
+          where g.account_id = ${accountId} and g.close_time in (e.predicted_at, e.due_at)
+            and g.exchange = e.exchange and g.symbol = e.symbol and g.interval = e.interval
+            and g.prediction_id = e.id and g.horizon_minutes = e.horizon_minutes
         ), horizons as (
           delete from prediction_horizons
           where account_id = ${accountId} and prediction_id < uuid_at(${before}::timestamptz)

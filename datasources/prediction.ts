@@ -57,6 +57,8 @@ export type PredictionContent = Omit<Prediction, 'accountId' | 'id' | 'createdAt
 export interface NewPrediction {
   readonly id: string;
   readonly predictedAt: string;
+  /** Of its shortest horizon; null: it has none. */
+  readonly firstMinutes: number | null;
   /** A PredictionContent as JSON: made once, because that is most of what a batch costs here. */
   readonly content: string;
   /** The SHA-256 (hex) of `content`. */
@@ -175,8 +177,9 @@ export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
     },
 
     /**
-     * Inserts the predictions that are not there yet with their horizons, in one statement, and
-     * records them as one change. The ids of those inserted.
+     * Inserts the predictions that are not there yet with their horizons and their places in the
+     * queue for outcomes, in one statement, and records them as one change. The ids of those
+     * inserted.
      *
      * @throws MissingPartitionError for the unit of work, which makes them and runs again
      */
@@ -218,7 +221,7 @@ function insertStatement(
         id uuid, exchange text, symbol text, interval text, "modelVersion" text,
         "predictedAt" timestamptz, price numeric, signal text, "signalConfidence" float8,
         "riskScore" float8, "inferenceTimeMs" float8, features float8[], indicators jsonb,
-        metadata jsonb, "itemHash" text, horizons json)
+        metadata jsonb, "itemHash" text, "firstMinutes" int, horizons json)
     ), inserted as (
       insert into predictions (
         account_id, id, exchange, symbol, interval, model_version, predicted_at, price, signal,
@@ -240,15 +243,20 @@ function insertStatement(
       cross join lateral json_to_recordset(input.horizons) as h (
         "horizonMinutes" int, direction text, confidence float8, "probabilityLong" float8,
         "probabilityShort" float8, "probabilityNeutral" float8, "predictedReturn" float8)
+    ), queued as (
+      insert into outcome_queue (account_id, due_at, prediction_id)
+      select ${accountId}, "predictedAt" + "firstMinutes" * interval '1 minute', id
+      from inserted join input using (id) where "firstMinutes" is not null
     )
     select id from inserted`;
 }
 
 // Ids and hashes are hex digits: nothing in them needs quoting.
 function toJson(predictions: readonly NewPrediction[]): string {
-  const rows = predictions.map(
-    ({ id, itemHash, content }) => `{"id":"${id}","itemHash":"${itemHash}",${content.slice(1)}`,
-  );
+  const rows = predictions.map(({ id, itemHash, firstMinutes, content }) => {
+    const own = `"id":"${id}","itemHash":"${itemHash}","firstMinutes":${firstMinutes}`;
+    return `{${own},${content.slice(1)}`;
+  });
   return `[${rows.join(',')}]`;
 }
 

@@ -27,6 +27,7 @@ export type ItemCode =
   | 'MANAGED_BY_FILLS'
   | 'NOTHING_TO_REDUCE'
   | 'NOT_FOUND'
+  | 'NO_SUCH_HORIZON'
   | 'OFF_STEP'
   | 'OFF_TICK'
   | 'ORDER_NOT_OPEN'

@@ -28,6 +28,9 @@ const KINDS: ReadonlySet<string> = new Set<IdKind>([
   'trade',
 ]);
 
+/** Changes of an outcome name the predictions they are of. */
+const KIND_OF_ENTITY: Readonly<Record<string, IdKind>> = { outcome: 'prediction' };
+
 /** Of those, the ones whose every change concerns one row. */
 const SINGLE_KINDS: ReadonlySet<string> = new Set<IdKind>(['order', 'position', 'trade']);
 
@@ -133,8 +136,9 @@ function rowIdOf(
 
 /** A change with the ids that other fields accept. */
 function toPublic(change: Change): PublicChange {
-  const { entity, accountId, ids } = change;
-  if (!KINDS.has(entity)) return change;
+  const { accountId, ids } = change;
+  const kind = KIND_OF_ENTITY[change.entity] ?? change.entity;
+  if (!KINDS.has(kind)) return change;
   // Just checked against the kinds.
-  return { ...change, ids: ids.map((id) => encodeId(entity as IdKind, accountId, id)) };
+  return { ...change, ids: ids.map((id) => encodeId(kind as IdKind, accountId, id)) };
 }

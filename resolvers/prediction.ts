@@ -222,7 +222,9 @@ function newPrediction(
     horizons: newHorizons(item.horizons ?? []),
   };
   const content = JSON.stringify(said);
-  return { id, predictedAt, content, itemHash: hashText(content) };
+  const minutes = said.horizons.map(({ horizonMinutes }) => horizonMinutes);
+  const firstMinutes = minutes.length === 0 ? null : Math.min(...minutes);
+  return { id, predictedAt, firstMinutes, content, itemHash: hashText(content) };
 }
 
 function checkItem(item: LogPredictionItem, interval: string): void {

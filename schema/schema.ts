@@ -11,6 +11,7 @@ import './mark.ts';
 import './node.ts';
 import './operation.ts';
 import './order.ts';
+import './outcome.ts';
 import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
