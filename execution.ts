@@ -23,7 +23,7 @@ import { MissingPartitionError } from './datasources/prediction.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
-import { limitRule, TOKENS_MAX } from './limits.ts';
+import { assertAffordable, limitRule, TOKENS_MAX } from './limits.ts';
 
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
@@ -68,6 +68,25 @@ export function createExecution({ schema, services, units, log }: ExecutionOptio
     onRequestParse: ({ serverContext, setRequestParser }) => {
       const { given } = serverContext as unknown as OperationContext;
       if (given !== undefined) setRequestParser(() => given as GraphQLParams);
+    },
+  };
+  const refuse = (args: ExecutionArgs): ExecutionResult | null => {
+    try {
+      assertAffordable(args);
+      return null;
+    } catch (error) {
+      const { requestId } = args.contextValue as Context;
+      return { errors: [toPublicError(error, requestId, log)] };
+    }
+  };
+  const limits: Plugin<OperationContext> = {
+    onExecute: ({ args, setResultAndStopExecution }) => {
+      const refusal = refuse(args);
+      if (refusal !== null) setResultAndStopExecution(refusal);
+    },
+    onSubscribe: ({ args, setResultAndStopExecution }) => {
+      const refusal = refuse(args);
+      if (refusal !== null) setResultAndStopExecution(refusal);
     },
   };
   const unitOfWork: Plugin<OperationContext> = {
@@ -129,6 +148,7 @@ export function createExecution({ schema, services, units, log }: ExecutionOptio
         subscribe,
       }),
       givenParams,
+      limits,
       unitOfWork,
       errorEdge,
     ],

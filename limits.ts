@@ -1,9 +1,15 @@
-import { type ASTVisitor, GraphQLError, type ValidationContext } from 'graphql';
+import { type ASTVisitor, type ExecutionArgs, GraphQLError, type ValidationContext } from 'graphql';
+import { costOf } from './cost.ts';
+import { AppError } from './errors.ts';
 
 export const TOKENS_MAX = 50_000;
 const DEPTH_MAX = 16;
 const ROOT_FIELDS_MAX = 32;
 const FIELDS_MAX = 1000;
+/** Objects of one answer: as estimated before, and as list items while it is made. */
+export const NODES_MAX = 50_000;
+/** Fields of one answer, in the same two ways. */
+export const VALUES_MAX = 1_000_000;
 /** Introspection is deeper than any question about trading. */
 const INTROSPECTION_DEPTH_MAX = 24;
 
@@ -16,6 +22,7 @@ export function limitRule(context: ValidationContext): ASTVisitor {
     OperationDefinition: (operation) => {
       const spreading = new Set<string>();
       let fields = 0;
+      let rootFields = 0;
       let deepest = 0;
 
       function walk(selections: typeof operation.selectionSet.selections, depth: number): void {
@@ -25,6 +32,7 @@ export function limitRule(context: ValidationContext): ASTVisitor {
           if (fields > FIELDS_MAX || deepest > INTROSPECTION_DEPTH_MAX) return;
           if (selection.kind === 'Field') {
             fields += 1;
+            if (depth === 1) rootFields += 1;
             if (selection.selectionSet) walk(selection.selectionSet.selections, depth + 1);
           } else if (selection.kind === 'InlineFragment') {
             fields += 1;
@@ -48,7 +56,7 @@ export function limitRule(context: ValidationContext): ASTVisitor {
       const depthMax = isIntrospection ? INTROSPECTION_DEPTH_MAX : DEPTH_MAX;
       if (deepest > depthMax) report(`The document is deeper than ${depthMax} levels.`);
       if (fields > FIELDS_MAX) report(`The document has more than ${FIELDS_MAX} fields.`);
-      if (selections.length > ROOT_FIELDS_MAX) {
+      if (rootFields > ROOT_FIELDS_MAX) {
         report(`The document has more than ${ROOT_FIELDS_MAX} root fields.`);
       }
 
@@ -58,4 +66,26 @@ export function limitRule(context: ValidationContext): ASTVisitor {
       }
     },
   };
+}
+
+/**
+ * Refuses an operation that is valid and would make too much.
+ *
+ * @throws AppError QUERY_TOO_EXPENSIVE with the estimate and the bound
+ */
+export function assertAffordable(args: ExecutionArgs): void {
+  const cost = costOf(args);
+  if (cost === null) return;
+  if (cost.nodes > NODES_MAX) throw tooExpensive('nodes', cost.nodes, NODES_MAX);
+  if (cost.values > VALUES_MAX) throw tooExpensive('values', cost.values, VALUES_MAX);
+}
+
+function tooExpensive(what: 'nodes' | 'values', estimate: number, max: number): AppError {
+  const rounded = Math.min(Math.round(estimate), Number.MAX_SAFE_INTEGER);
+  return new AppError(
+    'QUERY_TOO_EXPENSIVE',
+    `The operation is estimated to make ${rounded} ${what}; at most ${max} are allowed: ask for ` +
+      'smaller pages or less below them.',
+    { details: { [what]: rounded, [`${what}Max`]: max } },
+  );
 }

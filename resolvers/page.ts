@@ -2,7 +2,7 @@ import type { Cut } from '../datasources/position.ts';
 import { quote } from '../datasources/id.ts';
 import { AppError } from '../errors.ts';
 
-const PAGE_SIZE_DEFAULT = 50;
+export const PAGE_SIZE_DEFAULT = 50;
 export const PAGE_SIZE_MAX = 500;
 
 export type SortDirection = 'ASC' | 'DESC';
