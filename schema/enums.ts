@@ -87,7 +87,11 @@ export const EventKind = builder.enumType('EventKind', {
     CAUGHT_UP: { description: 'Everything up to this seq was sent; what follows is live.' },
     CHANGE: { description: 'A committed change.' },
     LEFT: { description: 'The row matched before this change and no longer does.' },
-    HEARTBEAT: { description: 'Nothing happened; seq is the head of the log.' },
+    HEARTBEAT: {
+      description:
+        'Everything up to this seq was told: the head of the log, or, while events are held back ' +
+        'by minIntervalMs or older changes are read, where those begin.',
+    },
     RESET: { description: 'The changes after the cursor are gone: read the state anew.' },
   } as const,
 });

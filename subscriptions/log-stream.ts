@@ -56,6 +56,9 @@ export interface LogStream<Row, Event> {
   readonly minIntervalMs: number;
 }
 
+/** A key that has ended is noticed after this long, however seldom a stream says something. */
+const PERMISSION_CHECK_MS = 10_000;
+
 /** The epoch of cursors that name no place, as none is called so: with one a stream is reset. */
 const NOWHERE = 'snapshot';
 
@@ -157,6 +160,8 @@ async function* follow<Row, Event>(
   const conflation = createConflation<Pending<Row>>(options.minIntervalMs, mergePending);
   const chain = createChain(opening.place.seq);
   let { place, goalSeq } = opening;
+  // Everything up to here was told; what is held back comes after it.
+  let told = place;
   let spokeAtMs = nowMs();
   const say = (event: LogEvent<Row>): Event => {
     assertStillMay(options);
@@ -183,14 +188,16 @@ async function* follow<Row, Event>(
       goalSeq = null;
       yield say(plainEvent('CAUGHT_UP', place, chain.last()));
     }
-    if (goalSeq === null && conflation.size === 0 && nowMs() >= spokeAtMs + heartbeatMs) {
+    if (conflation.size === 0) told = place;
+    if (nowMs() >= spokeAtMs + heartbeatMs) {
       // While the end of the log is unknown, silence is the honest word.
-      if (watch.isFresh(heartbeatMs)) yield say(plainEvent('HEARTBEAT', place, chain.last()));
+      if (watch.isFresh(heartbeatMs)) yield say(plainEvent('HEARTBEAT', told, chain.last()));
       else spokeAtMs = nowMs();
     }
     if (last !== undefined) continue;
     const heartMs = Math.max(1, spokeAtMs + heartbeatMs - nowMs());
-    const timeMs = Math.min(heartMs, conflation.waitMs(nowMs()) ?? heartMs);
+    const roundMs = conflation.waitMs(nowMs()) ?? heartMs;
+    const timeMs = Math.min(heartMs, roundMs, PERMISSION_CHECK_MS);
     await watch.wait(place, { timeMs, signal: reader.signal });
   }
 }

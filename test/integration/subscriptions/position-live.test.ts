@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { MIN_INTERVAL_MS_MAX } from '../../../subscriptions/position.ts';
 import { makeCall } from '../../support/call.ts';
 import { append, commit, makeChange, run } from '../../support/log.ts';
 import { brief, HEARTBEAT_MS, usePositionStreams } from '../../support/position-streams.ts';
@@ -60,6 +61,27 @@ describe('a live stream', () => {
     expect((await streams.take(events)).kind).toBe('HEARTBEAT');
   });
 
+  it('sends heartbeats while it holds events back, from where it can be resumed', async () => {
+    const events = streams.subscribe({ minIntervalMs: MIN_INTERVAL_MS_MAX });
+    await streams.take(events);
+    const position = streams.make();
+    await streams.open(position);
+    expect(brief(await streams.take(events))).toMatchObject({ kind: 'CHANGE', seq: '1' });
+    await append(streams.database, makeChange({ accountId: streams.accountId }));
+    await streams.update(position, next(position, { quantity: '2' }));
+    const beats = await streams.takeMany(events, 5);
+    expect(beats.map(brief)).toEqual(
+      beats.map(() => ({
+        kind: 'HEARTBEAT',
+        seq: expect.stringMatching(/^[12]$/),
+        previousSeq: '1',
+      })),
+    );
+    const resumed = streams.subscribe({ after: beats.at(-1)?.cursor ?? '' });
+    expect(await streams.take(resumed)).toMatchObject({ kind: 'CHANGE', seq: '3' });
+    expect(await streams.take(events)).toMatchObject({ kind: 'CHANGE', seq: '3', fromSeq: '3' });
+  });
+
   it('is silent while the database is away, and misses nothing', async () => {
     const events = streams.subscribe();
     await streams.take(events);
@@ -79,6 +101,22 @@ describe('a live stream', () => {
     isCurrent = false;
     await expect(streams.take(events)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
     expect(streams.feed.figures().subscriptions).toBe(0);
+  });
+
+  it('ends within 10 s of its key, however seldom its heart beats', async () => {
+    let isCurrent = true;
+    const seldom = { heartbeatMs: 600_000, isCurrent: () => isCurrent };
+    const events = streams.subscribe({}, streams.makeContext(seldom));
+    await streams.take(events);
+    const pending = events.next();
+    pending.catch(() => {});
+    await setImmediate();
+    isCurrent = false;
+    const beginMs = streams.clock.nowMs();
+    await expect(streams.clock.passUntil(pending)).rejects.toMatchObject({
+      code: 'UNAUTHENTICATED',
+    });
+    expect(streams.clock.nowMs() - beginMs).toBeLessThan(10_000 + 1000);
   });
 
   it('sends nothing more to a key that has ended, though it is behind', async () => {
