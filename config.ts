@@ -21,6 +21,7 @@ const environmentSchema = z.object({
   INTERACTIVE_SLOTS: wholeNumber(1, 32).optional(),
   ANALYTICS_SLOTS: wholeNumber(1, 32).optional(),
   DEADLINE_MS: wholeNumber(100, 600_000).default(10_000),
+  ANALYTICS_DEADLINE_MS: wholeNumber(100, 600_000).default(30_000),
   SHUTDOWN_MS: wholeNumber(100, 600_000).default(25_000),
   HEARTBEAT_MS: wholeNumber(50, 600_000).default(10_000),
   EXPLORE: flag.optional(),
@@ -48,6 +49,8 @@ export interface Config {
   readonly slots: Readonly<Record<'trading' | 'interactive' | 'analytics' | 'feed', number>>;
   /** Longest a request may take when it does not say so itself. */
   readonly deadlineMs: number;
+  /** The same for frames and aggregates. */
+  readonly analyticsDeadlineMs: number;
   /** After this long a shutdown stops waiting. */
   readonly shutdownMs: number;
   readonly heartbeatMs: number;
@@ -94,6 +97,7 @@ export function readConfig(
       feed: 1,
     },
     deadlineMs: value.DEADLINE_MS,
+    analyticsDeadlineMs: value.ANALYTICS_DEADLINE_MS,
     shutdownMs: value.SHUTDOWN_MS,
     heartbeatMs: value.HEARTBEAT_MS,
     isExplorerOn: value.EXPLORE ?? !isProduction,

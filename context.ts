@@ -14,6 +14,8 @@ export interface Context {
   readonly call: Call;
   /** Of the read lane in a query, of the transaction in a mutation; restricted to the actor. */
   readonly datasources: Datasources;
+  /** Of the analytics lane, with the deadline of frames and aggregates; restricted to the actor. */
+  readonly analytics: Datasources;
   /** The unit of work of a mutation; null in queries and subscriptions. */
   readonly unit: Unit | null;
   readonly services: Services;
@@ -24,6 +26,9 @@ export interface Services {
   readonly database: Database;
   readonly feed: ChangeFeed;
   readonly heartbeatMs: number;
+  /** How long a request may take that does not say so itself, and one for frames or aggregates. */
+  readonly deadlineMs: number;
+  readonly analyticsDeadlineMs: number;
   /** Whether this actor is still somebody: false once its key is revoked or has expired. */
   isCurrent(actor: Actor): boolean;
 }

@@ -16,9 +16,9 @@ import { type Actor, restrict } from './access.ts';
 import { executeFast } from './coercion.ts';
 import type { Context, Services } from './context.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
-import { createDatasources } from './datasources/datasources.ts';
+import { createDatasources, type Datasources } from './datasources/datasources.ts';
 import type { IdempotencyKey } from './datasources/idempotency.ts';
-import type { Call } from './datasources/lane.ts';
+import type { Call, Lane } from './datasources/lane.ts';
 import { MissingPartitionError } from './datasources/prediction.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
@@ -33,7 +33,8 @@ const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,200}$/;
 export interface Operation {
   readonly requestId: string;
   readonly actor: Actor;
-  readonly deadlineMs: number;
+  /** What the client asks for; null: the server's own deadlines hold. */
+  readonly deadlineMs: number | null;
   /** From the header; the request's extensions come second. */
   readonly idempotencyKey: string | null;
   /** Aborted when the client has gone; a mutation goes on all the same. */
@@ -159,39 +160,44 @@ function createContext(initial: OperationContext, services: Services): Context &
   const { operation, params } = initial;
   const { requestId, actor, deadlineMs, signal } = operation;
   const operationName = params?.operationName ?? null;
+  const startedAt = performance.now();
   const call: Call = {
     requestId,
     operationName,
-    deadlineAt: performance.now() + deadlineMs,
+    deadlineAt: startedAt + (deadlineMs ?? services.deadlineMs),
+    isServerDeadline: deadlineMs === null,
     ...(signal === undefined ? {} : { signal }),
   };
+  const slow = { ...call, deadlineAt: startedAt + (deadlineMs ?? services.analyticsDeadlineMs) };
   return {
     operation,
     params,
     requestId,
     operationName,
     actor,
-    ...readingWith(call, actor, services),
+    call,
+    datasources: readingFrom(services.database.interactive, call, actor),
+    analytics: readingFrom(services.database.analytics, slow, actor),
     unit: null,
     services,
   };
 }
 
-function readingWith(call: Call, actor: Actor, services: Services) {
-  const datasources = createDatasources(services.database.interactive.sql(call), NO_RECORDER);
-  return { call, datasources: restrict(datasources, actor) };
+function readingFrom(lane: Lane, call: Call, actor: Actor): Datasources {
+  return restrict(createDatasources(lane.sql(call), NO_RECORDER), actor);
 }
 
 /** A subscription has no end, but each of its reads has: the deadline is that of one event. */
 function readingPerEvent(context: Context & OperationContext) {
-  const { deadlineMs } = context.operation;
+  const { actor, services } = context;
+  const deadlineMs = context.operation.deadlineMs ?? services.deadlineMs;
   const call: Call = {
     ...context.call,
     get deadlineAt() {
       return performance.now() + deadlineMs;
     },
   };
-  return readingWith(call, context.actor, context.services);
+  return { call, datasources: readingFrom(services.database.interactive, call, actor) };
 }
 
 async function runMutation(

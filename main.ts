@@ -74,7 +74,12 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     const opened = await openDatabase(config);
     undo.push(() => opened.close());
     const appliedMigrations = await migrate(opened.target);
-    const database = createDatabase({ target: opened.target, slots: config.slots, log });
+    const database = createDatabase({
+      target: opened.target,
+      slots: config.slots,
+      log,
+      analyticsDeadlineMs: config.analyticsDeadlineMs,
+    });
     undo.push(() => database.close());
     await checkConnections(database, config.slots);
     await adoptHistory(database.trading.sql(backgroundCall('start.adoptHistory')));
@@ -112,9 +117,16 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     });
     undo.push(() => schedule.close());
 
-    const { heartbeatMs } = config;
+    const { heartbeatMs, deadlineMs, analyticsDeadlineMs } = config;
     const isCurrent: Authentication['isCurrent'] = (actor) => authentication.isCurrent(actor);
-    const services: Services = { database, feed, heartbeatMs, isCurrent };
+    const services: Services = {
+      database,
+      feed,
+      heartbeatMs,
+      deadlineMs,
+      analyticsDeadlineMs,
+      isCurrent,
+    };
     const execution = createExecution({ schema: createSchema(), services, units, log });
     const server = await startServer({
       ...config,

@@ -21,7 +21,6 @@ export interface ServerOptions {
   readonly execution: ReturnType<typeof createExecution>;
   readonly authentication: Authentication;
   readonly log: Logger;
-  readonly deadlineMs: number;
   readonly isExplorerOn: boolean;
   /** Whether the database answers; asked by /readyz. */
   isReady(): Promise<boolean>;
@@ -172,7 +171,7 @@ async function handleGraphql(
     const operation: Operation = {
       requestId,
       actor: options.authentication.authenticate(request.headers.authorization),
-      deadlineMs: deadlineOf(request, options.deadlineMs),
+      deadlineMs: deadlineOf(request),
       idempotencyKey: headerOf(request, 'idempotency-key'),
       signal: goneSignal(response),
     };
@@ -241,10 +240,10 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** @throws AppError BAD_INPUT outside 1–600000 */
-function deadlineOf(request: IncomingMessage, deadlineMs: number): number {
+/** Null: the client leaves it to the server. @throws AppError BAD_INPUT outside 1–600000 */
+function deadlineOf(request: IncomingMessage): number | null {
   const text = headerOf(request, 'x-deadline-ms');
-  if (text === null) return deadlineMs;
+  if (text === null) return null;
   const value = /^\d{1,6}$/.test(text) ? Number(text) : 0;
   if (value < 1 || value > DEADLINE_MAX_MS) {
     throw new AppError('BAD_INPUT', `x-deadline-ms must be 1 to ${DEADLINE_MAX_MS}.`, {

@@ -134,12 +134,12 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
 
 /** Parses and validates an operation with the engine that HTTP uses. */
 async function prepare(
-  { execution, deadlineMs, log }: ServerOptions,
+  { execution, log }: ServerOptions,
   requestId: string,
   actor: Actor,
   params: OperationParams,
 ): Promise<ExecutionArgs | readonly GraphQLError[]> {
-  const operation = { requestId, actor, deadlineMs, idempotencyKey: null };
+  const operation = { requestId, actor, deadlineMs: null, idempotencyKey: null };
   const enveloped = execution.getEnveloped({ operation, params });
   const document = enveloped.parse(params.query ?? '');
   const errors = enveloped.validate(enveloped.schema, document);

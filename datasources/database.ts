@@ -1,6 +1,6 @@
 import { FatalError } from '../errors.ts';
 import { createLane, type Lane, type LaneName } from './lane.ts';
-import { DatabaseError, type PostgresTarget } from './postgres.ts';
+import { DatabaseError, type OvertimeCode, type PostgresTarget } from './postgres.ts';
 import { type BreakerOptions, createBreaker } from './resilience.ts';
 import { createStatementStatistics, type StatementStatistics, type WarnLog } from './statistics.ts';
 
@@ -25,6 +25,8 @@ export interface DatabaseOptions {
   readonly log: WarnLog;
   readonly breaker?: Partial<BreakerOptions>;
   readonly statementTimeoutMs?: Partial<Readonly<Record<LaneName, number>>>;
+  /** The server lets statements of the analytics lane run at least as long. */
+  readonly analyticsDeadlineMs?: number;
   /** How many statements may wait for a slot, per lane. */
   readonly waitingMax?: number;
   /** How long a session is used; asked once for each. */
@@ -43,6 +45,14 @@ const STATEMENT_TIMEOUT_MS: Readonly<Record<LaneName, number>> = {
 };
 const WAITING_MAX = 1000;
 
+/** A read that takes too long does so again; a write may have waited for others. */
+const OVERTIME_CODES = {
+  trading: 'DEADLINE_EXCEEDED',
+  interactive: 'QUERY_TOO_EXPENSIVE',
+  analytics: 'QUERY_TOO_EXPENSIVE',
+  feed: 'DEADLINE_EXCEEDED',
+} as const satisfies Record<LaneName, OvertimeCode>;
+
 const MINUTE_MS = 60_000;
 
 /** Prepared statements pile up in a session; sessions made together are not renewed together. */
@@ -53,6 +63,10 @@ function renewAfterMs(): number {
 /** The lanes; a connection is opened when it is first needed. */
 export function createDatabase(options: DatabaseOptions): Database {
   const statistics = createStatementStatistics(options.log);
+  const timeoutsMs = {
+    ...STATEMENT_TIMEOUT_MS,
+    analytics: Math.max(STATEMENT_TIMEOUT_MS.analytics, options.analyticsDeadlineMs ?? 0),
+  };
   const lane = (name: LaneName): Lane =>
     createLane({
       name,
@@ -60,7 +74,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       slot: {
         target: options.target,
         applicationName: `tradewind ${name}`,
-        statementTimeoutMs: options.statementTimeoutMs?.[name] ?? STATEMENT_TIMEOUT_MS[name],
+        statementTimeoutMs: options.statementTimeoutMs?.[name] ?? timeoutsMs[name],
+        overtimeCode: OVERTIME_CODES[name],
         renewAfterMs: options.renewAfterMs ?? renewAfterMs,
       },
       breaker: createBreaker(name, isFailureOfConnection, options.breaker),

@@ -21,6 +21,8 @@ export interface Call {
   readonly operationName: string | null;
   /** `performance.now()` milliseconds after which nobody waits for the answer. */
   readonly deadlineAt: number;
+  /** The client named no deadline of its own: a read that runs past this one is too expensive. */
+  readonly isServerDeadline?: boolean;
   /** Aborted when nobody waits any more; a statement that is running is not stopped by it. */
   readonly signal?: AbortSignal;
 }

@@ -152,7 +152,11 @@ const FAILURES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
 /** What to say about a statement that fails. */
 export interface FailureContext {
   readonly statementTimeoutMs: number;
+  readonly overtimeCode: OvertimeCode;
 }
+
+/** What a statement that takes too long means to whoever asked for it. */
+export type OvertimeCode = 'DEADLINE_EXCEEDED' | 'QUERY_TOO_EXPENSIVE';
 
 /** Any failure of the driver as the one error the rest of the project knows. */
 export function toDatabaseError(error: unknown, context: FailureContext): DatabaseError {
@@ -166,7 +170,7 @@ export function toDatabaseError(error: unknown, context: FailureContext): Databa
   const details = { sqlState, constraint: error.constraint_name ?? null, cause: error };
   if (sqlState === '57014') {
     const message = `The statement took longer than ${context.statementTimeoutMs / 1000} s.`;
-    return new DatabaseError('DEADLINE_EXCEEDED', message, details);
+    return new DatabaseError(context.overtimeCode, message, details);
   }
   // Every table of an account refers to it under this name: the one a client can get wrong.
   if (sqlState === '23503' && details.constraint?.endsWith('_account_id_fkey')) {

@@ -5,6 +5,7 @@ import {
   connect,
   connectionLost,
   DatabaseError,
+  type OvertimeCode,
   type PostgresTarget,
   toDatabaseError,
 } from './postgres.ts';
@@ -21,6 +22,8 @@ export interface SlotOptions {
   readonly target: PostgresTarget;
   readonly applicationName: string;
   readonly statementTimeoutMs: number;
+  /** Of a statement that the server stops, or that runs past the server's own deadline. */
+  readonly overtimeCode: OvertimeCode;
   /** How long a session is used; asked once for each. */
   readonly renewAfterMs: () => number;
 }
@@ -92,8 +95,10 @@ export function createSlot(options: SlotOptions): Slot {
 /** Until when a statement is waited for, and what its passing means. */
 interface Limit {
   readonly at: number;
-  /** The caller's own deadline, which says nothing about the database. */
+  /** The deadline of the call, which says nothing about the database. */
   readonly isOfCall: boolean;
+  /** Null: nothing that was asked for ran so long. */
+  readonly overtimeCode?: OvertimeCode | null;
   readonly isCommit?: boolean;
 }
 
@@ -104,7 +109,7 @@ interface Pending {
 
 /** A client with its socket at hand, and a limit on every answer. */
 function createWire(options: SlotOptions) {
-  const { statementTimeoutMs } = options;
+  const { statementTimeoutMs, overtimeCode } = options;
   let socket: Socket | null = null;
   let pending: Pending | null = null;
   let isLost = false;
@@ -150,7 +155,8 @@ function createWire(options: SlotOptions) {
     timerAt = Number.POSITIVE_INFINITY;
     if (pending === null) return;
     if (performance.now() < pending.limit.at) watch(pending.limit.at);
-    else lose(pending.limit.isOfCall ? deadlineExceeded() : connectionLost('no answer in time'));
+    else
+      lose(pending.limit.isOfCall ? overtime(pending.limit) : connectionLost('no answer in time'));
   }
 
   function run(query: () => postgres.PendingQuery<postgres.Row[]>, limit: Limit) {
@@ -168,7 +174,7 @@ function createWire(options: SlotOptions) {
           resolve(rows as unknown as Rows<unknown>);
         },
         (error: unknown) => {
-          const failure = toDatabaseError(error, { statementTimeoutMs });
+          const failure = toDatabaseError(error, { statementTimeoutMs, overtimeCode });
           if (failure.isConnectionLost) lose(failure);
           if (pending === mine) pending = null;
           reject(failure);
@@ -206,7 +212,10 @@ async function openConnection(options: SlotOptions, call: Call) {
     query({ text, parameters }: CompiledStatement, of: Call) {
       const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
       // The library's type of parameters leaves out bytes, which it takes.
-      return run(() => client.unsafe(text, values as string[], prepared), limitOf(of, statementMs));
+      return run(() => client.unsafe(text, values as string[], prepared), {
+        ...limitOf(of, statementMs),
+        overtimeCode: of.isServerDeadline === true ? options.overtimeCode : null,
+      });
     },
     command(text: Command, of: Call) {
       return run(() => client.unsafe(text), commandLimit(text, of, statementMs));
@@ -250,6 +259,13 @@ export function deadlineExceeded(): DatabaseError {
   return new DatabaseError('DEADLINE_EXCEEDED', 'The deadline of the request has passed.', {
     retryAfterMs: 100,
   });
+}
+
+/** A statement that was running when the deadline passed. */
+function overtime({ overtimeCode }: Limit): DatabaseError {
+  if (overtimeCode !== 'QUERY_TOO_EXPENSIVE') return deadlineExceeded();
+  const message = 'The statement was still running at the deadline: ask for less.';
+  return new DatabaseError(overtimeCode, message);
 }
 
 function asUnknown(error: DatabaseError): DatabaseError {

@@ -78,7 +78,15 @@ export function makeContext(
     actor,
     call,
     datasources: restrict(datasources, actor),
+    analytics: restrict(datasources, actor),
     unit: null,
-    services: { database, feed, heartbeatMs, isCurrent: changes.isCurrent ?? (() => true) },
+    services: {
+      database,
+      feed,
+      heartbeatMs,
+      deadlineMs: 10_000,
+      analyticsDeadlineMs: 30_000,
+      isCurrent: changes.isCurrent ?? (() => true),
+    },
   };
 }

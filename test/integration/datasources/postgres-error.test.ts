@@ -191,6 +191,7 @@ describe('TLS', () => {
       target: { url, isPrepareOn: true, isTlsOn: true },
       applicationName: 'tls test',
       statementTimeoutMs: 20_000,
+      overtimeCode: 'DEADLINE_EXCEEDED',
       renewAfterMs: () => 60_000,
     });
     closings.push(() => slot.close());

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Call } from '../../../datasources/lane.ts';
 import { connect, DatabaseError, type PostgresTarget } from '../../../datasources/postgres.ts';
-import { type Connection, createSlot, type Slot } from '../../../datasources/slot.ts';
+import {
+  type Connection,
+  createSlot,
+  type Slot,
+  type SlotOptions,
+} from '../../../datasources/slot.ts';
 import { createSql, type Sql } from '../../../datasources/sql.ts';
 import { makeCall } from '../../support/call.ts';
 import { type Chaos, createChaos } from '../../support/chaos.ts';
@@ -36,7 +41,7 @@ afterEach(async () => {
   await chaos.close();
 });
 
-function makeSlot(changes: { statementTimeoutMs?: number; renewAfterMs?: () => number } = {}) {
+function makeSlot(changes: Partial<SlotOptions> = {}) {
   return makeSlotOf({ ...database.target, socketPath: chaos.socketPath }, changes);
 }
 
@@ -45,6 +50,7 @@ function makeSlotOf(target: PostgresTarget, changes = {}): Slot {
     target,
     applicationName: 'slot test',
     statementTimeoutMs: 20_000,
+    overtimeCode: 'DEADLINE_EXCEEDED',
     renewAfterMs: () => 60_000,
     ...changes,
   });
@@ -183,6 +189,29 @@ describe('a limit', () => {
         timeout: 10_000,
       })
       .toHaveLength(0);
+  });
+
+  it('makes a read that runs too long too expensive, whoever stops it', async () => {
+    const reading = { overtimeCode: 'QUERY_TOO_EXPENSIVE' } as const;
+    const stopped = await makeSlot({ ...reading, statementTimeoutMs: 20 }).open(makeCall());
+    const byServer = await failureOf(sqlOf(stopped)`select pg_sleep(60)`);
+    expect(byServer).toMatchObject({ code: 'QUERY_TOO_EXPENSIVE', sqlState: '57014' });
+    expect(byServer.isRetryable).toBe(false);
+    const cut = await makeSlot(reading).open(makeCall());
+    const call = makeCall({ deadlineMs: 50, isServerDeadline: true });
+    const byDeadline = await failureOf(sqlOf(cut, call)`select pg_sleep(600)`);
+    expect(byDeadline).toMatchObject({ code: 'QUERY_TOO_EXPENSIVE', executed: 'NO' });
+    expect(cut.isLost).toBe(true);
+  });
+
+  it('that the client named is its own affair, and one that passed before is nobody’s', async () => {
+    const reading = { overtimeCode: 'QUERY_TOO_EXPENSIVE' } as const;
+    const connection = await makeSlot(reading).open(makeCall());
+    const passed = makeCall({ deadlineMs: -1, isServerDeadline: true });
+    expect((await failureOf(sqlOf(connection, passed)`select 1`)).code).toBe('DEADLINE_EXCEEDED');
+    const named = makeCall({ deadlineMs: 50 });
+    const error = await failureOf(sqlOf(connection, named)`select pg_sleep(600)`);
+    expect(error.code).toBe('DEADLINE_EXCEEDED');
   });
 
   it('that has passed refuses a statement and keeps the session', async () => {
