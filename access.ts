@@ -11,6 +11,7 @@ export type Permission =
   | 'candles:read'
   | 'candles:write'
   | 'changes:read'
+  | 'health:read'
   | 'keys:read'
   | 'keys:write'
   | 'operations:read'
@@ -27,6 +28,7 @@ export type Permission =
   | 'settings:write'
   | 'signals:read'
   | 'signals:write'
+  | 'statements:read'
   | 'trades:read'
   | 'trades:write'
   | 'trading-state:write';
@@ -47,6 +49,7 @@ const READ: readonly Permission[] = [
   'accounts:read',
   'balances:read',
   'candles:read',
+  'health:read',
   'operations:read',
   'orders:read',
   'positions:read',
@@ -76,6 +79,7 @@ const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Permission>>> = {
     'changes:read',
     'keys:read',
     'schema:explore',
+    'statements:read',
     'trading-state:write',
   ]),
   ADMIN: new Set([
@@ -86,6 +90,7 @@ const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Permission>>> = {
     'keys:read',
     'keys:write',
     'schema:explore',
+    'statements:read',
     'trading-state:write',
   ]),
 };

@@ -3,7 +3,9 @@ import type { Database } from './datasources/database.ts';
 import type { Datasources } from './datasources/datasources.ts';
 import type { Call } from './datasources/lane.ts';
 import type { Unit } from './datasources/unit-of-work.ts';
+import type { HealthMonitor } from './datasources/health.ts';
 import type { ChangeFeed } from './subscriptions/change-feed.ts';
+import type { Traffic } from './datasources/traffic.ts';
 
 /** What every operation has at hand. One is made per operation, and per attempt of a mutation. */
 export interface Context {
@@ -25,6 +27,8 @@ export interface Context {
 export interface Services {
   readonly database: Database;
   readonly feed: ChangeFeed;
+  readonly health: HealthMonitor;
+  readonly traffic: Traffic;
   readonly heartbeatMs: number;
   /** How long a request may take that does not say so itself, and one for frames or aggregates. */
   readonly deadlineMs: number;

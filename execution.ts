@@ -114,6 +114,7 @@ export function createExecution({ schema, services, units, log }: ExecutionOptio
           if (isResult(result)) setResult(toPublicResult(result, requestId, log));
           return {
             onNext: ({ result: next, setResult: setNext }) => {
+              services.traffic.delivered(1);
               setNext(toPublicResult(next, requestId, log));
             },
           };

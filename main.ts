@@ -19,10 +19,12 @@ import { createUnitsOfWork, type UnitsOfWork } from './datasources/unit-of-work.
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { FatalError } from './errors.ts';
 import { createExecution } from './execution.ts';
+import { createHealthMonitor, NO_CACHE } from './datasources/health.ts';
 import { migrate } from './migrations/migrate.ts';
 import { createSchema } from './schema/schema.ts';
 import { type RunningServer, startServer } from './server.ts';
 import { createChangeFeed } from './subscriptions/change-feed.ts';
+import { createTraffic } from './datasources/traffic.ts';
 
 /** The database of this configuration, embedded where none is configured. */
 export interface OpenedDatabase {
@@ -119,9 +121,20 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
 
     const { heartbeatMs, deadlineMs, analyticsDeadlineMs } = config;
     const isCurrent: Authentication['isCurrent'] = (actor) => authentication.isCurrent(actor);
+    const traffic = createTraffic();
+    const health = createHealthMonitor({
+      database,
+      feed,
+      traffic,
+      cache: () => NO_CACHE,
+      redisBreaker: null,
+    });
+    undo.push(() => health.close());
     const services: Services = {
       database,
       feed,
+      health,
+      traffic,
       heartbeatMs,
       deadlineMs,
       analyticsDeadlineMs,
@@ -132,6 +145,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       ...config,
       execution,
       authentication,
+      traffic,
       log,
       isReady: () => isReady(database),
     });

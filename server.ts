@@ -14,12 +14,14 @@ import {
 } from './execution.ts';
 import { isGraphiqlRequest, sendGraphiql } from './graphiql.ts';
 import { createSocketServer } from './socket-server.ts';
+import type { Traffic } from './datasources/traffic.ts';
 
 export interface ServerOptions {
   readonly host: string;
   readonly port: number;
   readonly execution: ReturnType<typeof createExecution>;
   readonly authentication: Authentication;
+  readonly traffic: Traffic;
   readonly log: Logger;
   readonly isExplorerOn: boolean;
   /** Whether the database answers; asked by /readyz. */

@@ -73,6 +73,8 @@ export function createSocketServer(options: ServerOptions): SocketServer {
         return;
       }
       sockets.handleUpgrade(request, socket, head, (accepted) => {
+        options.traffic.socketOpened();
+        accepted.once('close', () => options.traffic.socketClosed());
         sockets.emit('connection', accepted, request);
         // The library prints what a client does wrong, such as a frame that is too large, with a
         // stack to the console; ws has closed the socket with the right code by then.

@@ -47,10 +47,25 @@ export interface StatementSnapshot {
   readonly slow: readonly SlowStatement[];
 }
 
+/** The totals as they stood at a moment. */
+export interface StatementMark {
+  readonly calls: number;
+  readonly errors: number;
+  readonly rows: number;
+  readonly msTotal: number;
+  readonly buckets: Uint32Array;
+}
+
 /** What statements cost, since the process started. */
 export interface StatementStatistics {
   record(run: StatementRun): void;
   snapshot(): StatementSnapshot;
+  /** The totals now, to compare later ones with. */
+  mark(): StatementMark;
+  /** The totals of what came after a mark; `msMax` is the upper end of the slowest one's bucket. */
+  since(mark: StatementMark): Omit<StatementFigures, 'name'>;
+  /** How many were slow; the list of them forgets. */
+  slowCount(): number;
 }
 
 /** Further names are counted together, as `other`. */
@@ -71,8 +86,9 @@ export function createStatementStatistics(log: WarnLog): StatementStatistics {
   const byName = new Map<string, Figures>();
   const slow: SlowStatement[] = [];
   let slowNext = 0;
+  let slowCount = 0;
 
-  function figuresOf(name: string): Figures {
+  function figuresFor(name: string): Figures {
     let figures = byName.get(name);
     if (figures !== undefined) return figures;
     if (byName.size >= STATEMENT_NAMES_MAX) return figuresOfOthers();
@@ -92,6 +108,7 @@ export function createStatementStatistics(log: WarnLog): StatementStatistics {
     const at = new Date().toISOString();
     slow[slowNext] = { name, lane, ms, rows, error, requestId, operationName, at };
     slowNext = (slowNext + 1) % SLOW_STATEMENTS_MAX;
+    slowCount += 1;
     // Never the parameters: they are the customer's.
     log.warn(
       { statement: name, lane, ms: Math.round(ms), rows, error, requestId },
@@ -102,7 +119,7 @@ export function createStatementStatistics(log: WarnLog): StatementStatistics {
   return {
     record(run) {
       totals.add(run);
-      figuresOf(run.name).add(run);
+      figuresFor(run.name).add(run);
       if (run.ms > (run.lane === 'trading' ? SLOW_TRADING_MS : SLOW_MS)) recordSlow(run);
     },
     snapshot() {
@@ -114,6 +131,9 @@ export function createStatementStatistics(log: WarnLog): StatementStatistics {
         slow: [...slow.slice(slowNext), ...slow.slice(0, slowNext)].reverse(),
       };
     },
+    mark: () => totals.mark(),
+    since: (mark) => totals.since(mark),
+    slowCount: () => slowCount,
   };
 }
 
@@ -140,30 +160,61 @@ class Figures {
     this.#buckets[index] = (this.#buckets[index] ?? 0) + 1;
   }
 
-  read(): Omit<StatementFigures, 'name'> {
+  mark(): StatementMark {
     return {
       calls: this.#calls,
       errors: this.#errors,
       rows: this.#rows,
       msTotal: this.#msTotal,
-      msMean: this.#calls === 0 ? 0 : this.#msTotal / this.#calls,
-      msP50: this.#quantile(0.5),
-      msP95: this.#quantile(0.95),
-      msP99: this.#quantile(0.99),
-      msMax: this.#msMax,
+      buckets: this.#buckets.slice(),
     };
   }
 
-  /** The middle of the bucket that holds the quantile. */
-  #quantile(share: number): number {
-    let missing = Math.ceil(this.#calls * share);
-    if (missing === 0) return 0;
-    for (const [index, count] of this.#buckets.entries()) {
-      missing -= count;
-      if (missing <= 0) {
-        return Math.min(this.#msMax, 2 ** ((index + 0.5) / BUCKETS_PER_OCTAVE) / 1000);
-      }
-    }
-    return this.#msMax;
+  read(): Omit<StatementFigures, 'name'> {
+    return figuresOf({ ...this.mark(), buckets: this.#buckets }, this.#msMax);
   }
+
+  since(mark: StatementMark): Omit<StatementFigures, 'name'> {
+    const buckets = this.#buckets.map((count, index) => count - (mark.buckets[index] ?? 0));
+    const last = buckets.findLastIndex((count) => count > 0);
+    const span = {
+      calls: this.#calls - mark.calls,
+      errors: this.#errors - mark.errors,
+      rows: this.#rows - mark.rows,
+      msTotal: this.#msTotal - mark.msTotal,
+      buckets,
+    };
+    return figuresOf(span, last === -1 ? 0 : Math.min(this.#msMax, msOf(last + 1)));
+  }
+}
+
+function figuresOf(span: StatementMark, msMax: number): Omit<StatementFigures, 'name'> {
+  const { calls, errors, rows, msTotal } = span;
+  return {
+    calls,
+    errors,
+    rows,
+    msTotal,
+    msMean: calls === 0 ? 0 : msTotal / calls,
+    msP50: Math.min(msMax, quantile(span, 0.5)),
+    msP95: Math.min(msMax, quantile(span, 0.95)),
+    msP99: Math.min(msMax, quantile(span, 0.99)),
+    msMax,
+  };
+}
+
+/** The middle of the bucket that holds the quantile; 0 when there is nothing. */
+function quantile({ calls, buckets }: StatementMark, share: number): number {
+  let missing = Math.ceil(calls * share);
+  if (missing === 0) return 0;
+  for (const [index, count] of buckets.entries()) {
+    missing -= count;
+    if (missing <= 0) return msOf(index + 0.5);
+  }
+  return msOf(BUCKETS);
+}
+
+/** Where a place on the scale of buckets stands. */
+function msOf(place: number): number {
+  return 2 ** (place / BUCKETS_PER_OCTAVE) / 1000;
 }

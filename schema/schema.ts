@@ -7,6 +7,7 @@ import './api-key.ts';
 import './balance.ts';
 import './candle.ts';
 import './change.ts';
+import './health.ts';
 import './mark.ts';
 import './node.ts';
 import './operation.ts';
@@ -17,6 +18,7 @@ import './position-event.ts';
 import './prediction.ts';
 import './setting.ts';
 import './signal.ts';
+import './statement.ts';
 import './trade.ts';
 
 /** The whole schema; each file imported above has added its part. */

@@ -4,11 +4,13 @@ import { NO_RECORDER } from '../../datasources/change-recorder.ts';
 import { createDatabase, type Database } from '../../datasources/database.ts';
 import { createDatasources } from '../../datasources/datasources.ts';
 import type { Call } from '../../datasources/lane.ts';
+import type { HealthMonitor } from '../../datasources/health.ts';
 import {
   type ChangeFeed,
   type ChangeFeedOptions,
   createChangeFeed,
 } from '../../subscriptions/change-feed.ts';
+import { createTraffic } from '../../datasources/traffic.ts';
 import { makeCall } from './call.ts';
 import { createTestClock, type TestClock } from './clock.ts';
 import { createTestDatabase } from './database.ts';
@@ -59,6 +61,13 @@ export function createFeedClock({ feed, interactive }: Database): TestClock {
   return createTestClock(() => feed.figures().busy + interactive.figures().busy > 0);
 }
 
+const NO_HEALTH: HealthMonitor = {
+  read() {
+    throw new Error('no stream of changes asks for it');
+  },
+  close() {},
+};
+
 /** The context of a subscription. */
 export function makeContext(
   database: Database,
@@ -83,6 +92,8 @@ export function makeContext(
     services: {
       database,
       feed,
+      health: NO_HEALTH,
+      traffic: createTraffic(),
       heartbeatMs,
       deadlineMs: 10_000,
       analyticsDeadlineMs: 30_000,
