@@ -23,7 +23,7 @@ import { createHealthMonitor, NO_CACHE } from './datasources/health.ts';
 import { migrate } from './migrations/migrate.ts';
 import { createSchema } from './schema/schema.ts';
 import { type RunningServer, startServer } from './server.ts';
-import { createChangeFeed } from './subscriptions/change-feed.ts';
+import { type ChangeFeed, createChangeFeed } from './subscriptions/change-feed.ts';
 import { createTraffic } from './datasources/traffic.ts';
 
 /** The database of this configuration, embedded where none is configured. */
@@ -119,33 +119,13 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     });
     undo.push(() => schedule.close());
 
-    const { heartbeatMs, deadlineMs, analyticsDeadlineMs } = config;
-    const isCurrent: Authentication['isCurrent'] = (actor) => authentication.isCurrent(actor);
-    const traffic = createTraffic();
-    const health = createHealthMonitor({
-      database,
-      feed,
-      traffic,
-      cache: () => NO_CACHE,
-      redisBreaker: null,
-    });
-    undo.push(() => health.close());
-    const services: Services = {
-      database,
-      feed,
-      health,
-      traffic,
-      heartbeatMs,
-      deadlineMs,
-      analyticsDeadlineMs,
-      isCurrent,
-    };
+    const services = createServices({ config, database, feed, authentication, undo });
     const execution = createExecution({ schema: createSchema(), services, units, log });
     const server = await startServer({
       ...config,
       execution,
       authentication,
-      traffic,
+      traffic: services.traffic,
       log,
       isReady: () => isReady(database),
     });
@@ -154,6 +134,31 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     await undoAll(undo);
     throw error;
   }
+}
+
+function createServices(parts: {
+  readonly config: Config;
+  readonly database: Database;
+  readonly feed: ChangeFeed;
+  readonly authentication: Authentication;
+  readonly undo: (() => Promise<void> | void)[];
+}): Services {
+  const { config, database, feed, authentication, undo } = parts;
+  const { heartbeatMs, deadlineMs, analyticsDeadlineMs } = config;
+  const traffic = createTraffic();
+  const cache = () => NO_CACHE;
+  const health = createHealthMonitor({ database, feed, traffic, cache, redisBreaker: null });
+  undo.push(() => health.close());
+  return {
+    database,
+    feed,
+    health,
+    traffic,
+    heartbeatMs,
+    deadlineMs,
+    analyticsDeadlineMs,
+    isCurrent: (actor) => authentication.isCurrent(actor),
+  };
 }
 
 function running(parts: {
