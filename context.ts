@@ -18,9 +18,29 @@ export interface Context {
   readonly datasources: Datasources;
   /** Of the analytics lane, with the deadline of frames and aggregates; restricted to the actor. */
   readonly analytics: Datasources;
+  readonly budget: Budget;
   /** The unit of work of a mutation; null in queries and subscriptions. */
   readonly unit: Unit | null;
   readonly services: Services;
+}
+
+/** What one operation may still make; each event of a subscription may make as much anew. */
+export interface Budget {
+  begin(): void;
+  /**
+   * Takes items of a list, and the values in them, into the answer.
+   *
+   * @throws AppError QUERY_TOO_EXPENSIVE, and whenever it is called from then on
+   */
+  take(items: number, values: number): void;
+  /**
+   * Reads rows of a relation, one list after the other; `read` asks for at most `rowsMax`.
+   *
+   * @throws AppError QUERY_TOO_EXPENSIVE when it found more than there may still be
+   */
+  takeRows<Row>(read: (rowsMax: number) => Promise<readonly Row[]>): Promise<readonly Row[]>;
+  /** @throws AppError DEADLINE_EXCEEDED once its time is over or its client has gone */
+  assertInTime(): void;
 }
 
 /** What lives as long as the process. */

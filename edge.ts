@@ -49,6 +49,9 @@ export function toPublicError(error: unknown, requestId: string, log: Logger): G
   });
 }
 
+/** Errors of one answer: where each row of a page fails, the first ones say it all. */
+export const ERRORS_MAX = 100;
+
 /** The result with its errors as a client may see them. */
 export function toPublicResult<Result extends ExecutionResult>(
   result: Result,
@@ -56,7 +59,8 @@ export function toPublicResult<Result extends ExecutionResult>(
   log: Logger,
 ): Result {
   if (result.errors === undefined || result.errors.length === 0) return result;
-  return { ...result, errors: result.errors.map((error) => toPublicError(error, requestId, log)) };
+  const errors = result.errors.slice(0, ERRORS_MAX);
+  return { ...result, errors: errors.map((error) => toPublicError(error, requestId, log)) };
 }
 
 /** The error of our code behind what GraphQL made of it; null where GraphQL itself complains. */

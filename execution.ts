@@ -23,7 +23,7 @@ import { MissingPartitionError } from './datasources/prediction.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
-import { assertAffordable, limitRule, TOKENS_MAX } from './limits.ts';
+import { assertAffordable, boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
 
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
@@ -65,6 +65,7 @@ export interface ExecutionOptions {
 
 /** GraphQL over any transport: parse, limits, execution, units of work and the one error edge. */
 export function createExecution({ schema, services, units, log }: ExecutionOptions) {
+  boundLists(schema);
   const givenParams: Plugin<OperationContext> = {
     onRequestParse: ({ serverContext, setRequestParser }) => {
       const { given } = serverContext as unknown as OperationContext;
@@ -179,6 +180,7 @@ function createContext(initial: OperationContext, services: Services): Context &
     call,
     datasources: readingFrom(services.database.interactive, call, actor),
     analytics: readingFrom(services.database.analytics, slow, actor),
+    budget: createBudget(call),
     unit: null,
     services,
   };
@@ -219,7 +221,13 @@ async function runMutation(
       idempotency: idempotencyOf(operation, context.params, actor),
     };
     const outcome = await units.run(request, async (datasources, unit) => {
-      const contextValue = { ...context, call, datasources: restrict(datasources, actor), unit };
+      const contextValue: Context = {
+        ...context,
+        call,
+        datasources: restrict(datasources, actor),
+        budget: createBudget(call),
+        unit,
+      };
       const result = await executeFast({ ...args, contextValue });
       if (!isResult(result)) throw new Error('a mutation gave more than one result');
       return { response: result, failure: failureOf(result), serialize };

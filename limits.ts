@@ -1,5 +1,19 @@
-import { type ASTVisitor, type ExecutionArgs, GraphQLError, type ValidationContext } from 'graphql';
-import { costOf } from './cost.ts';
+import {
+  type ASTVisitor,
+  defaultFieldResolver,
+  type ExecutionArgs,
+  getNullableType,
+  GraphQLError,
+  type GraphQLFieldResolver,
+  type GraphQLSchema,
+  isListType,
+  isObjectType,
+  type ValidationContext,
+} from 'graphql';
+import type { Budget, Context } from './context.ts';
+import { costOf, fieldsPerItem } from './cost.ts';
+import type { Call } from './datasources/lane.ts';
+import { assertInTime } from './datasources/slot.ts';
 import { AppError } from './errors.ts';
 
 export const TOKENS_MAX = 50_000;
@@ -88,4 +102,91 @@ function tooExpensive(what: 'nodes' | 'values', estimate: number, max: number): 
       'smaller pages or less below them.',
     { details: { [what]: rounded, [`${what}Max`]: max } },
   );
+}
+
+/** `call` says how long: an event of a subscription may take as long anew. */
+export function createBudget(call: Pick<Call, 'deadlineAt' | 'signal'>): Budget {
+  const { signal } = call;
+  const timeMs = call.deadlineAt - performance.now();
+  let { deadlineAt } = call;
+  let items = 0;
+  let values = 0;
+  let rows = 0;
+  let reading: Promise<unknown> = Promise.resolve();
+
+  return {
+    begin() {
+      deadlineAt = performance.now() + timeMs;
+      items = 0;
+      values = 0;
+      rows = 0;
+    },
+    take(moreItems, moreValues) {
+      items += moreItems;
+      values += moreValues;
+      if (items > NODES_MAX) throw tooMuch('list items', NODES_MAX);
+      if (values > VALUES_MAX) throw tooMuch('values in lists', VALUES_MAX);
+    },
+    async takeRows(read) {
+      const before = reading;
+      // Two lists that are read at once could each have all that is left.
+      const mine = before.then(() => read(NODES_MAX - rows + 1));
+      reading = mine.catch(() => undefined);
+      const found = await mine;
+      rows += found.length;
+      if (rows > NODES_MAX) throw tooMuch('rows of relations', NODES_MAX);
+      return found;
+    },
+    assertInTime() {
+      assertInTime({ deadlineAt, ...(signal === undefined ? {} : { signal }) });
+    },
+  };
+}
+
+function tooMuch(what: string, max: number): AppError {
+  return new AppError(
+    'QUERY_TOO_EXPENSIVE',
+    `The answer has more than ${max} ${what}: ask for smaller pages or less below them.`,
+    { details: { nodesMax: NODES_MAX, valuesMax: VALUES_MAX } },
+  );
+}
+
+/**
+ * Counts what the lists of this schema really have: an estimate does not know how long a relation
+ * is. Relations are refused when the time of the operation is over, too: what was loaded before
+ * takes no statement, which would notice.
+ */
+export function boundLists(schema: GraphQLSchema): void {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) || type.name.startsWith('__')) continue;
+    const isRow = type.getInterfaces().length > 0;
+    for (const field of Object.values(type.getFields())) {
+      if (isListType(getNullableType(field.type))) {
+        field.resolve = bounded(field.resolve ?? defaultFieldResolver, isRow);
+      }
+    }
+  }
+  const events = schema.getSubscriptionType()?.getFields() ?? {};
+  for (const field of Object.values(events)) {
+    const { resolve = defaultFieldResolver } = field;
+    field.resolve = (source, args, context: Context, info) => {
+      context.budget.begin();
+      return resolve(source, args, context, info);
+    };
+  }
+}
+
+type Resolver = GraphQLFieldResolver<unknown, Context>;
+
+function bounded(resolve: Resolver, isRelation: boolean): Resolver {
+  return (source, args, context, info) => {
+    const count = (list: unknown): unknown => {
+      if (!Array.isArray(list)) return list;
+      context.budget.take(list.length, list.length * fieldsPerItem(info.fieldNodes));
+      return list;
+    };
+    if (isRelation) context.budget.assertInTime();
+    const list = resolve(source, args, context, info);
+    return list instanceof Promise ? list.then(count) : count(list);
+  };
 }

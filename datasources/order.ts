@@ -11,6 +11,7 @@ import {
   INSTRUMENT_KEY,
   isOneOf,
   keyset,
+  type ListBounds,
   type PositionSide,
 } from './position.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
@@ -150,25 +151,30 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
       return row?.count ?? 0;
     },
 
-    /** The orders whose fills moved each of these positions: the newest `limit`, oldest first. */
+    /**
+     * The orders whose fills moved each of these positions: the newest `each`, oldest first; `all`
+     * at most.
+     */
     async listByPositions(
       accountId: string,
       positionIds: readonly string[],
-      limit: number,
+      { each, all }: ListBounds,
     ): Promise<readonly { readonly parentId: string; readonly order: Order }[]> {
       const rows = await sql<Order & { readonly parentId: string }>`
         /* orders.listByPositions */
-        select newest.* from unnest(${positionIds}::uuid[]) as parent (id)
-        cross join lateral (
-          select parent.id as parent_id, ${columns} from orders o
-          where o.account_id = ${accountId} and o.id in (
-            select order_id from trades
-            where account_id = ${accountId} and position_id = parent.id
-            union all
-            select order_id from trades
-            where account_id = ${accountId} and opened_position_id = parent.id)
-          order by o.id desc limit ${limit}) as newest
-        order by newest.id`;
+        select found.* from (
+          select newest.* from unnest(${positionIds}::uuid[]) as parent (id)
+          cross join lateral (
+            select parent.id as parent_id, ${columns} from orders o
+            where o.account_id = ${accountId} and o.id in (
+              select order_id from trades
+              where account_id = ${accountId} and position_id = parent.id
+              union all
+              select order_id from trades
+              where account_id = ${accountId} and opened_position_id = parent.id)
+            order by o.id desc limit ${each}) as newest
+          limit ${all}) as found
+        order by found.id`;
       return rows.map(({ parentId, ...order }) => ({ parentId, order }));
     },
 

@@ -68,6 +68,12 @@ export interface Cut {
   readonly limit: number;
 }
 
+/** How many rows of relations there may be: of each parent, and in all. */
+export interface ListBounds {
+  readonly each: number;
+  readonly all: number;
+}
+
 /** A row of `positions` as a Position. */
 export const columns = fragment`
   account_id, id, exchange, symbol, side, status,

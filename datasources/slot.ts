@@ -248,7 +248,7 @@ function isPast(limit: Limit): boolean {
 }
 
 /** @throws DatabaseError DEADLINE_EXCEEDED when nobody waits for the answer any more */
-export function assertInTime(call: Call): void {
+export function assertInTime(call: Pick<Call, 'deadlineAt' | 'signal'>): void {
   // Not `limitOf(call, 1)`: a process that is put aside for that millisecond would find it past.
   if (call.signal?.aborted === true || call.deadlineAt <= performance.now()) {
     throw deadlineExceeded();

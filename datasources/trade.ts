@@ -1,6 +1,6 @@
 import { type ChangeRecorder, recordInserts } from './change-recorder.ts';
 import { lowestIdAfter, lowestIdOf } from './order.ts';
-import { type Cut, keyset } from './position.ts';
+import { type Cut, keyset, type ListBounds } from './position.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type OrderSide = 'BUY' | 'SELL';
@@ -92,42 +92,49 @@ export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
       return row?.count ?? 0;
     },
 
-    /** The fills of each of these orders: the newest `limit`, oldest first. */
+    /** The fills of each of these orders: the newest `each`, oldest first; `all` at most. */
     async listByOrders(
       accountId: string,
       orderIds: readonly string[],
-      limit: number,
+      { each, all }: ListBounds,
     ): Promise<readonly Trade[]> {
       return sql<Trade>`
         /* trades.listByOrders */
-        select newest.* from unnest(${orderIds}::uuid[]) as parent (id)
-        cross join lateral (
-          select ${columns} from trades t
-          where t.account_id = ${accountId} and t.order_id = parent.id
-          order by t.id desc limit ${limit}) as newest
-        order by newest.id`;
+        select found.* from (
+          select newest.* from unnest(${orderIds}::uuid[]) as parent (id)
+          cross join lateral (
+            select ${columns} from trades t
+            where t.account_id = ${accountId} and t.order_id = parent.id
+            order by t.id desc limit ${each}) as newest
+          limit ${all}) as found
+        order by found.id`;
     },
 
-    /** The trades that moved or opened each of these positions: the newest `limit`, oldest first. */
+    /**
+     * The trades that moved or opened each of these positions: the newest `each`, oldest first;
+     * `all` at most.
+     */
     async listByPositions(
       accountId: string,
       positionIds: readonly string[],
-      limit: number,
+      { each, all }: ListBounds,
     ): Promise<readonly { readonly parentId: string; readonly trade: Trade }[]> {
       const rows = await sql<Trade & { readonly parentId: string }>`
         /* trades.listByPositions */
-        select newest.* from unnest(${positionIds}::uuid[]) as parent (id)
-        cross join lateral (
-          select parent.id as parent_id, both_kinds.* from (
-            (select ${columns} from trades t
-             where t.account_id = ${accountId} and t.position_id = parent.id
-             order by t.id desc limit ${limit})
-            union all
-            (select ${columns} from trades t
-             where t.account_id = ${accountId} and t.opened_position_id = parent.id
-             order by t.id desc limit ${limit})) as both_kinds
-          order by both_kinds.id desc limit ${limit}) as newest
-        order by newest.id`;
+        select found.* from (
+          select newest.* from unnest(${positionIds}::uuid[]) as parent (id)
+          cross join lateral (
+            select parent.id as parent_id, both_kinds.* from (
+              (select ${columns} from trades t
+               where t.account_id = ${accountId} and t.position_id = parent.id
+               order by t.id desc limit ${each})
+              union all
+              (select ${columns} from trades t
+               where t.account_id = ${accountId} and t.opened_position_id = parent.id
+               order by t.id desc limit ${each})) as both_kinds
+            order by both_kinds.id desc limit ${each}) as newest
+          limit ${all}) as found
+        order by found.id`;
       return rows.map(({ parentId, ...trade }) => ({ parentId, trade }));
     },
 

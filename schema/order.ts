@@ -23,12 +23,12 @@ import {
 import { Node } from './node.ts';
 import { pageArguments, pageType } from './page.ts';
 import { Position } from './position.ts';
-import { byParent, loadPosition, RELATED_MAX, relationLoader } from './relation.ts';
+import { listLoader, loadPosition, RELATED_MAX } from './relation.ts';
 import { TimeRange } from './time-range.ts';
 
-const loadOrders = relationLoader(async (context, accountId, ids) => {
-  const rows = await context.datasources.orders.listByPositions(accountId, ids, RELATED_MAX);
-  return byParent(rows.map(({ parentId, order }) => ({ parentId, row: order })));
+const loadOrders = listLoader(async (context, accountId, ids, bounds) => {
+  const rows = await context.datasources.orders.listByPositions(accountId, ids, bounds);
+  return rows.map(({ parentId, order }) => ({ parentId, row: order }));
 });
 
 export const Order = builder.objectRef<OrderRecord>('Order');

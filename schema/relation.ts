@@ -1,5 +1,6 @@
 import { dataloaderGetter } from '@pothos/plugin-dataloader';
 import type { Context } from '../context.ts';
+import type { ListBounds } from '../datasources/position.ts';
 import { LOADER_BATCH_MAX } from './builder.ts';
 
 /** Rows of a relation whose length has no bound; the page of that noun has them all. */
@@ -12,7 +13,7 @@ type Load<Value> = (
 ) => Promise<(id: string) => Value>;
 
 /** What belongs to a row, by account and row id: one statement an account, however many rows. */
-export function relationLoader<Value>(load: Load<Value>) {
+function relationLoader<Value>(load: Load<Value>) {
   const loader = dataloaderGetter<string, Value, string>(
     { maxBatchSize: LOADER_BATCH_MAX },
     (keys, context: object) => loadAll(keys, context as Context, load),
@@ -47,8 +48,26 @@ function byId<Row extends { readonly id: string }>(
   return (id) => found.get(id) ?? null;
 }
 
+/** Lists of what belongs to a row, of a length that is not known: bounded in all. */
+export function listLoader<Row>(
+  load: (
+    context: Context,
+    accountId: string,
+    ids: readonly string[],
+    bounds: ListBounds,
+  ) => Promise<readonly { readonly parentId: string; readonly row: Row }[]>,
+) {
+  return relationLoader(async (context, accountId, ids) =>
+    byParent(
+      await context.budget.takeRows((all) =>
+        load(context, accountId, ids, { each: RELATED_MAX, all }),
+      ),
+    ),
+  );
+}
+
 /** Lists of rows by the id of what they belong to. */
-export function byParent<Row>(
+function byParent<Row>(
   rows: readonly { readonly parentId: string; readonly row: Row }[],
 ): (id: string) => readonly Row[] {
   const found = Map.groupBy(rows, ({ parentId }) => parentId);

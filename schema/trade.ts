@@ -14,17 +14,17 @@ import { Node } from './node.ts';
 import { Order } from './order.ts';
 import { pageArguments, pageType } from './page.ts';
 import { Position } from './position.ts';
-import { byParent, loadOrder, loadPosition, RELATED_MAX, relationLoader } from './relation.ts';
+import { listLoader, loadOrder, loadPosition, RELATED_MAX } from './relation.ts';
 import { TimeRange } from './time-range.ts';
 
-const loadTradesOfOrder = relationLoader(async (context, accountId, ids) => {
-  const rows = await context.datasources.trades.listByOrders(accountId, ids, RELATED_MAX);
-  return byParent(rows.map((row) => ({ parentId: row.orderId ?? '', row })));
+const loadTradesOfOrder = listLoader(async (context, accountId, ids, bounds) => {
+  const rows = await context.datasources.trades.listByOrders(accountId, ids, bounds);
+  return rows.map((row) => ({ parentId: row.orderId ?? '', row }));
 });
 
-const loadTradesOfPosition = relationLoader(async (context, accountId, ids) => {
-  const rows = await context.datasources.trades.listByPositions(accountId, ids, RELATED_MAX);
-  return byParent(rows.map(({ parentId, trade }) => ({ parentId, row: trade })));
+const loadTradesOfPosition = listLoader(async (context, accountId, ids, bounds) => {
+  const rows = await context.datasources.trades.listByPositions(accountId, ids, bounds);
+  return rows.map(({ parentId, trade }) => ({ parentId, row: trade }));
 });
 
 const Trade = builder.objectRef<TradeRecord>('Trade');

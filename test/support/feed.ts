@@ -5,6 +5,7 @@ import { createDatabase, type Database } from '../../datasources/database.ts';
 import { createDatasources } from '../../datasources/datasources.ts';
 import type { Call } from '../../datasources/lane.ts';
 import type { HealthMonitor } from '../../datasources/health.ts';
+import { createBudget } from '../../limits.ts';
 import {
   type ChangeFeed,
   type ChangeFeedOptions,
@@ -88,6 +89,7 @@ export function makeContext(
     call,
     datasources: restrict(datasources, actor),
     analytics: restrict(datasources, actor),
+    budget: createBudget(call),
     unit: null,
     services: {
       database,
