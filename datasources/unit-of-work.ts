@@ -24,11 +24,11 @@ export type BatchMode = 'ATOMIC' | 'PER_ITEM' | 'VALIDATE_ONLY';
 /** What the code of a mutation sees of its unit of work. */
 export interface Unit extends ChangeRecorder {
   /**
-   * Says in which mode a field works.
+   * Says in which mode a field works, and on how many items; of how many the operation now.
    *
    * @throws AppError BAD_INPUT when some fields only validate and others do not
    */
-  enter(mode: BatchMode): void;
+  enter(mode: BatchMode, items?: number): number;
   /** Says that this text is answered once: an answer that is stored has an empty text instead. */
   withhold(secret: string): void;
 }

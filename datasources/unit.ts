@@ -18,6 +18,7 @@ export function createUnit(actor: string): CollectedUnit {
   const states = new Map<string, { expected?: TradingState; next?: TradingState }>();
   const secrets = new Set<string>();
   let mode: BatchMode | null = null;
+  let itemsEntered = 0;
   return {
     secrets,
     changes,
@@ -40,7 +41,7 @@ export function createUnit(actor: string): CollectedUnit {
       withhold: (secret) => {
         secrets.add(secret);
       },
-      enter: (next) => {
+      enter: (next, items = 0) => {
         if (mode !== null && (mode === 'VALIDATE_ONLY') !== (next === 'VALIDATE_ONLY')) {
           throw new AppError(
             'BAD_INPUT',
@@ -49,6 +50,8 @@ export function createUnit(actor: string): CollectedUnit {
           );
         }
         mode = next;
+        itemsEntered += items;
+        return itemsEntered;
       },
     },
   };

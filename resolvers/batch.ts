@@ -3,6 +3,8 @@ import type { BatchMode, Unit } from '../datasources/unit-of-work.ts';
 import { AppError } from '../errors.ts';
 
 export const BATCH_ITEMS_MAX = 1000;
+/** Of all fields of one operation together, with what `cancelOrders` finds by `where`. */
+export const OPERATION_ITEMS_MAX = 10_000;
 
 export type ItemStatus =
   | 'CREATED'
@@ -121,7 +123,8 @@ export function itemError(index: number, refusal: ItemRefusal, list = 'items'): 
 /**
  * The mode of a field, entered in the unit of work.
  *
- * @throws AppError BATCH_TOO_LARGE over 1000 items; BAD_INPUT for none, or for mixed modes
+ * @throws AppError BATCH_TOO_LARGE over 1000 items, or 10,000 in the operation; BAD_INPUT for none,
+ * or for mixed modes
  */
 export function enterBatch(
   unit: Unit | null,
@@ -132,11 +135,28 @@ export function enterBatch(
   if (unit === null) throw new Error('a batch outside of a mutation');
   assertBatchSize(items, list);
   const chosen = mode ?? 'ATOMIC';
-  unit.enter(chosen);
+  enterItems(unit, chosen, items.length, ['input', list]);
   return { unit, mode: chosen };
 }
 
-export function assertBatchSize(items: readonly unknown[], list = 'items'): void {
+/** @throws AppError BATCH_TOO_LARGE over 10,000 items in the operation; BAD_INPUT for mixed modes */
+export function enterItems(
+  unit: Unit,
+  mode: BatchMode,
+  count: number,
+  path: readonly string[],
+): void {
+  const items = unit.enter(mode, count);
+  if (items <= OPERATION_ITEMS_MAX) return;
+  throw new AppError(
+    'BATCH_TOO_LARGE',
+    `The fields of this operation have ${items} items up to here; at most ${OPERATION_ITEMS_MAX} ` +
+      'are allowed in one operation.',
+    { path, details: { itemsMax: OPERATION_ITEMS_MAX } },
+  );
+}
+
+function assertBatchSize(items: readonly unknown[], list: string): void {
   if (items.length > BATCH_ITEMS_MAX) {
     throw new AppError(
       'BATCH_TOO_LARGE',

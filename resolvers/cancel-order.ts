@@ -9,6 +9,7 @@ import {
   assertAccepted,
   assertUnique,
   enterBatch,
+  enterItems,
   examine,
   ItemRefusal,
   payload,
@@ -122,7 +123,8 @@ async function cancelMatching(
 ): Promise<OrdersPayload> {
   const { unit } = context;
   if (unit === null) throw new Error('a batch outside of a mutation');
-  unit.enter(input.mode ?? 'PER_ITEM');
+  const mode = input.mode ?? 'PER_ITEM';
+  unit.enter(mode);
   const { orders } = context.datasources;
   const filter = toOrderWhere(accountId, where, ['input', 'where']);
   const open = await orders.lockOpen(accountId, filter, CANCEL_MATCHES_MAX + 1);
@@ -133,6 +135,7 @@ async function cancelMatching(
       { path: ['input', 'where'], details: { itemsMax: CANCEL_MATCHES_MAX } },
     );
   }
+  enterItems(unit, mode, open.length, ['input', 'where']);
   const updates = open.map((before) => ({ before, next: canceled(before, input, unit.at) }));
   if (updates.length > 0) await orders.updateMany(accountId, updates);
   return payload(

@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import type { Candle, CandleSeries } from '../datasources/candle.ts';
 import { Decimal } from '../datasources/decimal.ts';
 import { AppError } from '../errors.ts';
-import { assertBatchSize } from './batch.ts';
+import { enterBatch } from './batch.ts';
 import {
   assertExchange,
   assertInstant,
@@ -49,8 +49,7 @@ export async function ingestCandles(
   input: { items: readonly Candle[] },
 ): Promise<{ readonly created: number; readonly updated: number; readonly unchanged: number }> {
   assertMay(context.actor, 'candles:write', null);
-  assertBatchSize(input.items);
-  context.unit?.enter('ATOMIC');
+  enterBatch(context.unit, 'ATOMIC', input.items);
   const seen = new Set<string>();
   for (const [index, candle] of input.items.entries()) {
     checkCandle(candle, ['input', 'items', String(index)], seen);
