@@ -190,6 +190,9 @@ const RULES: Rules = {
     deleteSignals: 'server:maintain of any account',
     tryLock: 'server:maintain of any account',
   },
+  exposure: {
+    find: 'positions:read',
+  },
   fills: {
     write: 'trades:write',
   },
@@ -226,6 +229,9 @@ const RULES: Rules = {
   outcomes: {
     insertMany: 'predictions:write',
     lock: 'predictions:write',
+  },
+  pnlSeries: {
+    find: 'trades:read',
   },
   positions: {
     count: 'positions:read',
@@ -274,6 +280,9 @@ const RULES: Rules = {
     list: 'trades:read',
     listByOrders: 'trades:read',
     listByPositions: 'trades:read',
+  },
+  tradingPerformance: {
+    list: 'trades:read',
   },
 };
 

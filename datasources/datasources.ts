@@ -5,18 +5,21 @@ import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
 import { createMaintenanceRepository } from './maintenance.ts';
+import { createExposureRepository } from './exposure.ts';
 import { createFillRepository } from './fill.ts';
 import { createMarkRepository } from './mark.ts';
 import { createOperationRepository } from './operation.ts';
 import { createOrderRepository } from './order.ts';
 import { createOutcomeRepository } from './outcome.ts';
 import { createOutcomeQueueRepository } from './outcome-queue.ts';
+import { createPnlSeriesRepository } from './pnl-series.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
 import { createSettingRepository } from './setting.ts';
 import { createSignalRepository } from './signal.ts';
 import type { Sql } from './sql.ts';
 import { createTradeRepository } from './trade.ts';
+import { createTradingPerformanceRepository } from './trading-performance.ts';
 
 export type Datasources = ReturnType<typeof createDatasources>;
 
@@ -29,16 +32,19 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     candles: createCandleRepository(sql, recorder),
     changes: createChangeRepository(sql),
     maintenance: createMaintenanceRepository(sql, recorder),
+    exposure: createExposureRepository(sql),
     fills: createFillRepository(sql, recorder),
     marks: createMarkRepository(sql, recorder),
     operations: createOperationRepository(sql),
     orders: createOrderRepository(sql, recorder),
     outcomeQueue: createOutcomeQueueRepository(sql),
     outcomes: createOutcomeRepository(sql, recorder),
+    pnlSeries: createPnlSeriesRepository(sql),
     positions: createPositionRepository(sql, recorder),
     predictions: createPredictionRepository(sql, recorder),
     settings: createSettingRepository(sql, recorder),
     signals: createSignalRepository(sql, recorder),
     trades: createTradeRepository(sql, recorder),
+    tradingPerformance: createTradingPerformanceRepository(sql),
   };
 }

@@ -108,7 +108,7 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       return sql<Position>`
         /* positions.list */
         select ${columns} from positions
-        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
+        where account_id = ${accountId} ${positionConditions(where)} ${keyset(cut)}
         order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
         limit ${cut.limit}`;
     },
@@ -117,7 +117,7 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       const [row] = await sql<{ count: number }>`
         /* positions.count */
         select count(*)::int as count from positions
-        where account_id = ${accountId} ${conditions(where)}`;
+        where account_id = ${accountId} ${positionConditions(where)}`;
       return row?.count ?? 0;
     },
 
@@ -325,7 +325,8 @@ function areOneOf(
     and ${isOneOf(fragment`exchange || ' ' || symbol`, pairs, fragment`text`)}`;
 }
 
-function conditions(where: PositionWhere): SqlStatement<unknown> {
+/** What a row of `positions` has to match; columns are not qualified. */
+export function positionConditions(where: PositionWhere): SqlStatement<unknown> {
   return fragment`
     ${where.ids ? fragment`and id = any(${where.ids}::uuid[])` : fragment``}
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}

@@ -79,7 +79,7 @@ export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
       return sql<Trade>`
         /* trades.list */
         select ${columns} from trades t
-        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
+        where account_id = ${accountId} ${tradeConditions(where)} ${keyset(cut)}
         order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
         limit ${cut.limit}`;
     },
@@ -88,7 +88,7 @@ export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
       const [row] = await sql<{ count: number }>`
         /* trades.count */
         select count(*)::int as count from trades
-        where account_id = ${accountId} ${conditions(where)}`;
+        where account_id = ${accountId} ${tradeConditions(where)}`;
       return row?.count ?? 0;
     },
 
@@ -200,7 +200,8 @@ export function insertTrades(
     order by i.id`;
 }
 
-function conditions(where: TradeWhere): SqlStatement<unknown> {
+/** What a row of `trades` has to match; columns are not qualified. */
+export function tradeConditions(where: TradeWhere): SqlStatement<unknown> {
   const { from, to } = where.executedAt ?? {};
   const { positionIds } = where;
   return fragment`

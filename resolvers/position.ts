@@ -42,7 +42,7 @@ export async function positions(
   input: PageArguments & { account?: string | null; where?: PositionWhereInput | null },
 ): Promise<Page<Position>> {
   const accountId = requireAccount(context.actor, input.account, 'positions:read');
-  const where = toWhere(accountId, input.where);
+  const where = toPositionWhere(accountId, input.where);
   const { positions: repository } = context.datasources;
   return readPage(
     input,
@@ -52,7 +52,10 @@ export async function positions(
 }
 
 /** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */
-function toWhere(accountId: string, where: PositionWhereInput | null | undefined): PositionWhere {
+export function toPositionWhere(
+  accountId: string,
+  where: PositionWhereInput | null | undefined,
+): PositionWhere {
   if (!where) return {};
   return {
     ...where,

@@ -20,7 +20,7 @@ export async function trades(
 }
 
 /** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */
-function toTradeWhere(accountId: string, where: TradeWhere | null | undefined): TradeWhere {
+export function toTradeWhere(accountId: string, where: TradeWhere | null | undefined): TradeWhere {
   if (!where) return {};
   const rowIds = (
     ids: readonly string[] | null | undefined,

@@ -7,12 +7,14 @@ import './api-key.ts';
 import './balance.ts';
 import './candle.ts';
 import './change.ts';
+import './exposure.ts';
 import './health.ts';
 import './mark.ts';
 import './node.ts';
 import './operation.ts';
 import './order.ts';
 import './outcome.ts';
+import './pnl-series.ts';
 import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
@@ -20,6 +22,7 @@ import './setting.ts';
 import './signal.ts';
 import './statement.ts';
 import './trade.ts';
+import './trading-performance.ts';
 
 /** The whole schema; each file imported above has added its part. */
 export function createSchema(): GraphQLSchema {

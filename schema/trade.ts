@@ -105,7 +105,7 @@ builder.objectField(Position, 'trades', (t) =>
 
 const TradeConnection = pageType<TradeRecord>('Trade', Trade);
 
-const TradeWhere = builder.inputType('TradeWhere', {
+export const TradeWhere = builder.inputType('TradeWhere', {
   description: 'All of the given must hold. Indexed: orderIds, positionIds, symbols, executedAt.',
   fields: (t) => ({
     exchange: t.string(),

@@ -36,7 +36,10 @@ describe('a read that does not end', () => {
     ['positions', '{ positions(account: "main") { nodes { id } } }'],
     ['orders', '{ orders(account: "main") { totalCount } }'],
     ['changes', '{ changes(account: "main") { nodes { seq } } }'],
-  ])('makes a page of %s too expensive, and another one is answered', async (table, query) => {
+    ['marks', '{ exposure(account: "main") { openPositions } }'],
+    ['positions', '{ tradingPerformance(account: "main") { netPnl } }'],
+    ['trades', '{ pnlSeries(account: "main", bucket: { size: "1d" }) { maxDrawdown } }'],
+  ])('over %s is too expensive, and the next one is answered', async (table, query) => {
     // With its connection open, the statement itself is what the time goes to.
     await server.data(query, {}, PATIENT);
     await stall(table);
@@ -50,6 +53,20 @@ describe('a read that does not end', () => {
     const headers = { 'x-deadline-ms': '50' };
     const query = '{ positions(account: "main") { nodes { id } } }';
     expect(await codeOf(query, { headers })).toBe('DEADLINE_EXCEEDED');
+  });
+});
+
+describe('the analytics lane', () => {
+  it('holds up no page, however long its statements take', async () => {
+    await stall('marks');
+    const aggregates = Array.from({ length: 3 }, () =>
+      server.request('{ exposure(account: "main") { openPositions } }', {}, PATIENT),
+    );
+    // More of them than the lane has slots: the page does not wait in their queue.
+    await server.untilBlocked(2);
+    await server.data('{ positions(account: "main") { nodes { id } } }', {}, PATIENT);
+    await locker.unsafe('rollback');
+    for (const { errors } of await Promise.all(aggregates)) expect(errors).toEqual([]);
   });
 });
 
