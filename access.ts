@@ -244,6 +244,9 @@ const RULES: Rules = {
     lockOpen: 'positions:write',
     updateMany: 'positions:write',
   },
+  predictionAccuracy: {
+    list: 'predictions:read',
+  },
   predictions: {
     count: 'predictions:read',
     findByIds: 'predictions:read',

@@ -45,6 +45,16 @@ const STATEMENT_TIMEOUT_MS: Readonly<Record<LaneName, number>> = {
 };
 const WAITING_MAX = 1000;
 
+/**
+ * Joins and aggregates are planned month by month: each partition has statistics of its own, the
+ * partitioned table has none unless somebody makes them, and without any a join of predictions with
+ * their horizons is expected to give hundreds of times as many rows as it does.
+ */
+const ANALYTICS_PARAMETERS = {
+  enable_partitionwise_join: 'on',
+  enable_partitionwise_aggregate: 'on',
+};
+
 /** A read that takes too long does so again; a write may have waited for others. */
 const OVERTIME_CODES = {
   trading: 'DEADLINE_EXCEEDED',
@@ -76,6 +86,7 @@ export function createDatabase(options: DatabaseOptions): Database {
         applicationName: `tradewind ${name}`,
         statementTimeoutMs: options.statementTimeoutMs?.[name] ?? timeoutsMs[name],
         overtimeCode: OVERTIME_CODES[name],
+        parameters: name === 'analytics' ? ANALYTICS_PARAMETERS : {},
         renewAfterMs: options.renewAfterMs ?? renewAfterMs,
       },
       breaker: createBreaker(name, isFailureOfConnection, options.breaker),

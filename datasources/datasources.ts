@@ -15,6 +15,7 @@ import { createOutcomeQueueRepository } from './outcome-queue.ts';
 import { createPnlSeriesRepository } from './pnl-series.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
+import { createPredictionAccuracyRepository } from './prediction-accuracy.ts';
 import { createSettingRepository } from './setting.ts';
 import { createSignalRepository } from './signal.ts';
 import type { Sql } from './sql.ts';
@@ -41,6 +42,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     outcomes: createOutcomeRepository(sql, recorder),
     pnlSeries: createPnlSeriesRepository(sql),
     positions: createPositionRepository(sql, recorder),
+    predictionAccuracy: createPredictionAccuracyRepository(sql),
     predictions: createPredictionRepository(sql, recorder),
     settings: createSettingRepository(sql, recorder),
     signals: createSignalRepository(sql, recorder),

@@ -45,6 +45,8 @@ export interface SessionSettings {
   readonly applicationName?: string;
   /** 0: no limit. */
   readonly statementTimeoutMs: number;
+  /** Of the server, by their names. */
+  readonly parameters?: Readonly<Record<string, string>>;
 }
 
 export interface ClientHooks {
@@ -123,6 +125,7 @@ function sessionParameters(
     statementTimeoutMs === 0 ? 0 : Math.max(IDLE_IN_TRANSACTION_MS_MIN, statementTimeoutMs);
   return {
     ...parameters,
+    ...settings.parameters,
     IntervalStyle: 'iso_8601',
     statement_timeout: `${statementTimeoutMs}ms`,
     idle_in_transaction_session_timeout: `${idleMs}ms`,

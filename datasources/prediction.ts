@@ -119,7 +119,7 @@ export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
       return sql<Prediction>`
         /* predictions.list */
         select ${columns} from predictions
-        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
+        where account_id = ${accountId} ${predictionConditions(where)} ${keyset(cut)}
         order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
         limit ${cut.limit}`;
     },
@@ -128,7 +128,7 @@ export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
       const [row] = await sql<{ count: number }>`
         /* predictions.count */
         select count(*)::int as count from predictions
-        where account_id = ${accountId} ${conditions(where)}`;
+        where account_id = ${accountId} ${predictionConditions(where)}`;
       return row?.count ?? 0;
     },
 
@@ -268,13 +268,14 @@ function toMissingPartition(error: unknown, predictions: readonly NewPrediction[
   return new MissingPartitionError([...months].sort());
 }
 
-function conditions(where: PredictionWhere): SqlStatement<unknown> {
+/** What `where` asks of the columns of `predictions`, which has no other name in the statement. */
+export function predictionConditions(where: PredictionWhere): SqlStatement<unknown> {
   const { from, to } = where.predictedAt ?? {};
   const pending = fragment`exists (
     select from prediction_horizons h
     where h.account_id = predictions.account_id and h.prediction_id = predictions.id
       and h.resolved_at is null)`;
-  // The bounds on id let PostgreSQL skip partitions; predicted_at decides within a millisecond.
+  // The bounds of the ids find the rows; predicted_at decides within a millisecond.
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
     ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
@@ -284,8 +285,20 @@ function conditions(where: PredictionWhere): SqlStatement<unknown> {
     ${isNumber(where.minConfidence) ? fragment`and signal_confidence >= ${where.minConfidence}` : fragment``}
     ${where.resolved === true ? fragment`and not ${pending}` : fragment``}
     ${where.resolved === false ? fragment`and ${pending}` : fragment``}
-    ${from ? fragment`and id >= ${lowestUuidOf(millisecondsOf(from))}::uuid and predicted_at >= ${from}` : fragment``}
-    ${to ? fragment`and id < ${lowestUuidOf(millisecondsOf(to) + 1)}::uuid and predicted_at < ${to}` : fragment``}`;
+    ${from ? fragment`and predicted_at >= ${from}` : fragment``}
+    ${to ? fragment`and predicted_at < ${to}` : fragment``}
+    ${predictionBounds(where, fragment`id`)}`;
+}
+
+/** The same range of time for a column with ids of predictions: partitions outside are not read. */
+export function predictionBounds(
+  { predictedAt }: PredictionWhere,
+  column: SqlStatement<unknown>,
+): SqlStatement<unknown> {
+  const { from, to } = predictedAt ?? {};
+  return fragment`
+    ${from ? fragment`and ${column} >= ${lowestUuidOf(millisecondsOf(from))}::uuid` : fragment``}
+    ${to ? fragment`and ${column} < ${lowestUuidOf(millisecondsOf(to) + 1)}::uuid` : fragment``}`;
 }
 
 function isNumber(value: number | null | undefined): value is number {

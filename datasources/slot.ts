@@ -7,6 +7,7 @@ import {
   DatabaseError,
   type OvertimeCode,
   type PostgresTarget,
+  type SessionSettings,
   toDatabaseError,
 } from './postgres.ts';
 import { arrayLiteral } from './postgres-types.ts';
@@ -18,10 +19,9 @@ export type Command =
   | 'commit'
   | 'rollback';
 
-export interface SlotOptions {
+export interface SlotOptions extends SessionSettings {
   readonly target: PostgresTarget;
   readonly applicationName: string;
-  readonly statementTimeoutMs: number;
   /** Of a statement that the server stops, or that runs past the server's own deadline. */
   readonly overtimeCode: OvertimeCode;
   /** How long a session is used; asked once for each. */

@@ -107,6 +107,17 @@ export function assertFinite(value: number | null | undefined, path: readonly st
   }
 }
 
+/** A return of 100,000,000 percent is a mistake, and its square must not be too large to sum up. */
+const RETURN_MAX = 1_000_000;
+
+/** A share: 0.01 is one percent. */
+export function assertReturn(value: number | null | undefined, path: readonly string[]): void {
+  assertFinite(value, path);
+  if (value !== null && value !== undefined && Math.abs(value) > RETURN_MAX) {
+    refuse(`${value} is no return: 0.01 is one percent.`, path);
+  }
+}
+
 /** @throws AppError BAD_INPUT before 2015 or more than an hour ahead */
 export function assertInstant(instant: string, path: readonly string[]): void {
   if (instant < EARLIEST) refuse(`${instant} is before ${EARLIEST}.`, path);

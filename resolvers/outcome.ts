@@ -19,7 +19,7 @@ import {
   itemError,
   payload,
 } from './batch.ts';
-import { assertFinite, assertInstant } from './check.ts';
+import { assertInstant, assertReturn } from './check.ts';
 import { type OutcomeRule, readOutcomeRule } from './outcome-rule.ts';
 
 /** Horizons that one call of evaluateOutcomes looks at. */
@@ -101,7 +101,7 @@ function newRecorded(
 ): Recorded {
   const { horizonMinutes, actualReturn } = item;
   const predictionId = requireId(item.predictionId, 'prediction', accountId, ['predictionId']);
-  assertFinite(actualReturn, ['actualReturn']);
+  assertReturn(actualReturn, ['actualReturn']);
   if (actualReturn < -1) {
     throw new AppError('BAD_INPUT', `${actualReturn} is below -1: nobody can lose more than all.`, {
       path: ['actualReturn'],

@@ -33,6 +33,7 @@ import {
   assertInterval,
   assertJson,
   assertPositive,
+  assertReturn,
   assertShare,
   assertSymbol,
   assertText,
@@ -265,7 +266,7 @@ function newHorizons(items: readonly HorizonItem[]): readonly PredictionHorizon[
     }
     seen.add(horizonMinutes);
     assertShare(item.confidence, [...path, 'confidence']);
-    assertFinite(item.predictedReturn, [...path, 'predictedReturn']);
+    assertReturn(item.predictedReturn, [...path, 'predictedReturn']);
     for (const name of PROBABILITIES) {
       const share = item[name];
       if (share !== null && share !== undefined) assertShare(share, [...path, name]);

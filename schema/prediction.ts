@@ -148,7 +148,7 @@ Prediction.implement({
 
 const PredictionConnection = pageType<PredictionRecord>('Prediction', Prediction);
 
-const PredictionWhere = builder.inputType('PredictionWhere', {
+export const PredictionWhere = builder.inputType('PredictionWhere', {
   description: 'All of the given must hold. Indexed: predictedAt, symbols.',
   fields: (t) => ({
     exchange: t.string(),

@@ -18,6 +18,7 @@ import './pnl-series.ts';
 import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
+import './prediction-accuracy.ts';
 import './setting.ts';
 import './signal.ts';
 import './statement.ts';

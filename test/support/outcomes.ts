@@ -1,3 +1,4 @@
+import type { Group } from './accuracy-model.ts';
 import {
   type Batch,
   type BatchOptions,
@@ -151,4 +152,42 @@ export async function waitingOf({ sql }: TestServer, account: string): Promise<u
     select (select count(*)::int from outcome_queue where account_id = ${account}) as queued,
       (select count(*)::int from outcome_gaps where account_id = ${account}) as gaps`;
   return row;
+}
+
+export const ACCURACY = `query predictionAccuracy(
+  $account: ID, $where: PredictionWhere, $groupBy: [AccuracyDimension!], $minSamples: Int
+) {
+  predictionAccuracy(
+    account: $account, where: $where, groupBy: $groupBy, minSamples: $minSamples
+  ) {
+    modelVersion symbol horizonMinutes direction confidenceBucket day total resolved pending correct
+    accuracy { value low high samples }
+    mae rmse bias meanConfidence brier ece informationCoefficient
+    precisionLong precisionShort recallLong recallShort
+    reliability { low high count meanConfidence accuracy }
+    lowSample
+  }
+}`;
+
+export async function accuracy(server: TestServer, variables: Item): Promise<readonly Group[]> {
+  const data = await server.data<{ predictionAccuracy: readonly Group[] }>(ACCURACY, variables);
+  return data.predictionAccuracy;
+}
+
+/** Where two answers differ by more than the last digits of numbers. */
+export function differencesOf(found: unknown, expected: unknown, path = ''): readonly string[] {
+  if (typeof found === 'number' && typeof expected === 'number') {
+    return Math.abs(found - expected) <= 1e-9 ? [] : [`${path}: ${found}, not ${expected}`];
+  }
+  if (!isObject(found) || !isObject(expected)) {
+    return Object.is(found, expected) ? [] : [`${path}: ${found}, not ${expected}`];
+  }
+  const names = new Set([...Object.keys(found), ...Object.keys(expected)]);
+  return [...names].flatMap((name) =>
+    differencesOf(found[name], expected[name], `${path}.${name}`),
+  );
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }

@@ -44,6 +44,22 @@ const failureOf = async (work: PromiseLike<unknown>): Promise<AppError> => {
   return error;
 };
 
+describe('the analytics lane', () => {
+  it('plans joins and aggregates partition by partition, and no other lane does', async () => {
+    const plannedBy = async (lane: 'analytics' | 'interactive') => {
+      const sql = database[lane].sql(makeCall());
+      const [row] = await sql<{ both: string }>`
+        select current_setting('enable_partitionwise_join') || ' ' ||
+          current_setting('enable_partitionwise_aggregate') as both`;
+      return row?.both;
+    };
+    expect([await plannedBy('analytics'), await plannedBy('interactive')]).toEqual([
+      'on on',
+      'off off',
+    ]);
+  });
+});
+
 describe('settleCommit', () => {
   async function begun(session: Session, id: number): Promise<string> {
     await session.command('begin');
