@@ -1,8 +1,9 @@
 import { AppError } from '../errors.ts';
 import type { Change } from './change.ts';
 import type { NewChange } from './change-recorder.ts';
-import type { Session } from './lane.ts';
+import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
+import { deadlineExceeded } from './slot.ts';
 import type { CollectedUnit } from './unit.ts';
 import type { Answer, Committed, UnitRequest } from './unit-of-work.ts';
 
@@ -23,57 +24,62 @@ export interface CommittedLog {
 
 const TRADING_STATE_CHANGED = 'TW001';
 const UNKNOWN_ACCOUNT = 'TW002';
+const LOCK_TIMEOUT = '55P03';
+const WAIT_MS_MAX = 600_000;
 
 /** An account's part of what was appended. */
 interface Appended {
-  readonly accountId: string | null;
+  readonly accountId: string;
   /** Of its last change. */
-  readonly seq: string | null;
-  readonly transactionId: string;
-  readonly at: string | null;
-  readonly previousHash: string | null;
+  readonly seq: string;
+  readonly at: string;
+  readonly previousHash: string;
   /** Null: there are too many to tell. */
   readonly hashes: readonly string[] | null;
 }
 
+/** What a unit of work leaves behind. */
+export interface Remains {
+  readonly unit: CollectedUnit;
+  /** To be stored; null: the request has no key. */
+  readonly answer: Answer | null;
+}
+
 /**
- * The one last statement of a unit of work: it locks the heads, appends the changes and stores the
- * answer. What it returns is true once COMMIT is; `transactionId` is null when nothing was written.
+ * The one last statement of a unit of work: it locks the heads, appends the changes, stores the
+ * answer and commits. Without an answer by the deadline it may still wait for the COMMIT itself.
  *
  * @throws AppError SERIALIZATION_FAILURE when the trading state is not the expected one any more;
- * NOT_FOUND for an unknown account
+ * NOT_FOUND for an unknown account; with executed UNKNOWN when the connection is lost
  */
 export async function append(
   session: Session,
   request: UnitRequest,
-  unit: CollectedUnit,
-  answer: Answer | null,
-): Promise<Committed & { readonly transactionId: string | null }> {
-  const { changes, states } = unit;
-  const entities = new Set(changes.map(({ entity }) => entity));
-  if (changes.length === 0 && states.size === 0 && answer === null) {
-    return { commits: [], entities, logs: [], transactionId: null };
-  }
+  transactionId: string,
+  { unit: { changes, states }, answer }: Remains,
+): Promise<Pick<Committed, 'commits' | 'logs'>> {
   const items = JSON.stringify(changes.map(itemOf));
-  const { idempotency } = request;
-  const rows = await session.sql<Appended>`
+  const { idempotency, call } = request;
+  const rows = await session.commitSql<Appended>`
     /* changes.append */
-    select account_id, seq, transaction_id, at, previous_hash, hashes from append_changes(
-      ${items}::text::json, ${request.actor}, ${request.call.requestId},
-      ${request.operationName}, ${JSON.stringify(Object.fromEntries(states))}::text::json,
+    select account_id, seq, at, previous_hash, hashes from append_unit(
+      ${transactionId}, ${waitMsOf(call)}, ${items}::text::json, ${request.actor},
+      ${call.requestId}, ${request.operationName},
+      ${JSON.stringify(Object.fromEntries(states))}::text::json,
       ${idempotency?.subject ?? null}, ${idempotency?.key ?? null},
       decode(${idempotency?.requestHash ?? null}, 'hex'), ${answer?.text ?? null},
       ${answer?.isShortened ?? null}::boolean)`.then(undefined, (error: unknown) => {
     throw appendError(error, changes);
   });
   return {
-    commits: rows.flatMap(({ accountId, seq }) =>
-      accountId === null || seq === null ? [] : [{ account: accountId, seq }],
-    ),
-    entities,
+    commits: rows.map(({ accountId, seq }) => ({ account: accountId, seq })),
     logs: rows.flatMap((row) => logOf(row, items, request) ?? []),
-    transactionId: rows[0]?.transactionId ?? null,
   };
+}
+
+/** How long it may wait for a head that another one has locked. */
+function waitMsOf({ deadlineAt }: Call): number {
+  return Math.max(1, Math.min(WAIT_MS_MAX, Math.ceil(deadlineAt - performance.now())));
 }
 
 /** A change as the statement takes it. */
@@ -104,8 +110,7 @@ function logOf(
   items: string,
   { actor, call: { requestId }, operationName }: UnitRequest,
 ): CommittedLog | null {
-  if (accountId === null || seq === null || at === null) return null;
-  if (previousHash === null || hashes === null) return null;
+  if (hashes === null) return null;
   const firstSeq = BigInt(seq) - BigInt(hashes.length) + 1n;
   const changes = (): readonly Change[] => {
     // From the text: values that JSON leaves out or writes otherwise are as the table has them.
@@ -132,6 +137,7 @@ function logOf(
 function appendError(error: unknown, changes: readonly NewChange[]): unknown {
   if (!(error instanceof DatabaseError)) return error;
   if (error.sqlState === UNKNOWN_ACCOUNT) return unknownAccount(changes);
+  if (error.sqlState === LOCK_TIMEOUT) return deadlineExceeded();
   if (error.sqlState !== TRADING_STATE_CHANGED) return error;
   // Run again, the unit decides by the new state.
   return new AppError('SERIALIZATION_FAILURE', 'The trading state changed meanwhile: try again.', {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../errors.ts';
+import type { Commit } from './append.ts';
 import type { Database } from './database.ts';
 import type { Call } from './lane.ts';
 import type { Sql } from './sql.ts';
@@ -57,16 +58,23 @@ async function readStatus(sql: Sql, xid: string): Promise<string | null> {
   return row?.status ?? null;
 }
 
-/** Whether the change with this seq is there and was made by this request. */
-export async function hasChange(
+/** How far back from the head the rows of a transaction that has just ended are looked for. */
+const RECENT_ROWS_MAX = 100_000;
+
+/** The last change in each of these accounts that this transaction of this request has made. */
+export async function readCommits(
   sql: Sql,
-  accountId: string,
-  seq: string,
+  accountIds: readonly string[],
   requestId: string,
-): Promise<boolean> {
-  const rows = await sql`
-    /* changes.exists */
-    select from changes
-    where account_id = ${accountId} and seq = ${seq} and request_id = ${requestId}`;
-  return rows.length > 0;
+  xid: string,
+): Promise<readonly Commit[]> {
+  return sql<Commit>`
+    /* changes.readCommits */
+    select recent.account_id as account, max(recent.seq) as seq
+    from unnest(${accountIds}::text[]) as named (id)
+    cross join lateral (
+      select account_id, seq, request_id, xmin from changes
+      where account_id = named.id order by seq desc limit ${RECENT_ROWS_MAX}) as recent
+    where recent.request_id = ${requestId} and recent.xmin = ${xid}::xid8::xid
+    group by recent.account_id order by recent.account_id`;
 }

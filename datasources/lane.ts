@@ -48,6 +48,18 @@ export interface Session {
    */
   readonly sql: Sql;
   /**
+   * As `sql`, for the last statement of a transaction: COMMIT is sent with it, and the rows come
+   * when it has taken place. When the statement fails all is rolled back. The deadline cannot stop
+   * what was sent.
+   *
+   * @throws DatabaseError with executed UNKNOWN when the connection is lost meanwhile
+   */
+  readonly commitSql: Sql;
+  /** Begins a transaction; its id, the text of `pg_current_xact_id()`. */
+  begin(): Promise<string>;
+  /** Whether there is one that has to be committed or rolled back. */
+  readonly isInTransaction: boolean;
+  /**
    * The server's command tag. The deadline cannot stop a COMMIT that was sent.
    *
    * @throws DatabaseError with executed UNKNOWN when the connection is lost during COMMIT

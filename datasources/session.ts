@@ -15,6 +15,8 @@ export interface SessionOptions {
   ) => Promise<Rows<unknown>>;
 }
 
+const NO_ROWS: Rows<unknown> = Object.assign([], { count: 0, command: 'BEGIN' });
+
 /** A session and the end of it, which leaves the slot clean or destroyed. */
 export function createSession({ slot, call, breaker, measured }: SessionOptions): {
   readonly handle: Session;
@@ -61,6 +63,30 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
       sql: createSql((statement) =>
         inOrder(statement.name, (attached) => attached.query(statement, call)),
       ),
+      commitSql: createSql((statement) =>
+        inOrder('transaction.commit', async (attached) => {
+          try {
+            return await measured(statement.name, call, () =>
+              attached.queryAndCommit(statement, call),
+            );
+          } finally {
+            // Whatever the outcome was, it ended the transaction.
+            isInTransaction = false;
+          }
+        }),
+      ),
+      async begin() {
+        isInTransaction = true;
+        let id = '';
+        await inOrder('transaction.begin', async (attached) => {
+          id = await attached.begin(call);
+          return NO_ROWS;
+        });
+        return id;
+      },
+      get isInTransaction() {
+        return isInTransaction;
+      },
       async command(text) {
         // Until the answer is read, whatever was sent may have begun a transaction.
         isInTransaction = true;

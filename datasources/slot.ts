@@ -43,6 +43,15 @@ export interface Connection {
   query(statement: CompiledStatement, call: Call): Promise<Rows<unknown>>;
   /** A COMMIT that was sent is waited for beyond the call's deadline. */
   command(text: Command, call: Call): Promise<Rows<unknown>>;
+  /** Begins a transaction; its id, as `pg_current_xact_id()` gives it. */
+  begin(call: Call): Promise<string>;
+  /**
+   * A last statement and COMMIT, sent together and waited for beyond the call's deadline. When the
+   * statement fails the server makes a rollback of the COMMIT.
+   *
+   * @throws DatabaseError of the statement; with executed UNKNOWN when the connection is lost
+   */
+  queryAndCommit(statement: CompiledStatement, call: Call): Promise<Rows<unknown>>;
   destroy(): void;
 }
 
@@ -159,8 +168,8 @@ function createWire(options: SlotOptions) {
       lose(pending.limit.isOfCall ? overtime(pending.limit) : connectionLost('no answer in time'));
   }
 
-  function run(query: () => postgres.PendingQuery<postgres.Row[]>, limit: Limit) {
-    return new Promise<Rows<unknown>>((resolve, reject) => {
+  function run<Result>(query: () => PromiseLike<Result>, limit: Limit) {
+    return new Promise<Result>((resolve, reject) => {
       if (isLost) throw connectionLost(null);
       if (isPast(limit)) throw deadlineExceeded();
       if (pending !== null) throw new Error('a slot runs one statement at a time');
@@ -171,7 +180,7 @@ function createWire(options: SlotOptions) {
       query().then(
         (rows) => {
           if (pending === mine) pending = null;
-          resolve(rows as unknown as Rows<unknown>);
+          resolve(rows);
         },
         (error: unknown) => {
           const failure = toDatabaseError(error, { statementTimeoutMs, overtimeCode });
@@ -204,28 +213,85 @@ async function openConnection(options: SlotOptions, call: Call) {
   const renewAt = performance.now() + renewAfterMs();
   const statementMs = statementTimeoutMs + GRACE_MS;
 
+  function send({ text, parameters }: CompiledStatement): PromiseLike<Rows<unknown>> {
+    const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
+    // The library's type of parameters leaves out bytes, which it takes.
+    return asRows(client.unsafe(text, values as string[], prepared));
+  }
+
   return {
     get isLost() {
       return wire.isLost;
     },
     renewAt,
-    query({ text, parameters }: CompiledStatement, of: Call) {
-      const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
-      // The library's type of parameters leaves out bytes, which it takes.
-      return run(() => client.unsafe(text, values as string[], prepared), {
+    query(statement: CompiledStatement, of: Call) {
+      return run(() => send(statement), {
         ...limitOf(of, statementMs),
         overtimeCode: of.isServerDeadline === true ? options.overtimeCode : null,
       });
     },
-    command(text: Command, of: Call) {
-      return run(() => client.unsafe(text), commandLimit(text, of, statementMs));
+    command: (text: Command, of: Call) =>
+      run(() => asRows(client.unsafe(text)), commandLimit(text, of, statementMs)),
+    async begin(of: Call) {
+      const results = await run(() => client.unsafe(BEGIN), limitOf(of, statementMs));
+      return transactionIdOf(results);
     },
+    queryAndCommit: (statement: CompiledStatement, of: Call) =>
+      run(
+        () => both(send(statement), asRows(client.unsafe('commit'))),
+        commitLimit(of, statementMs),
+      ),
     destroy: () => lose(connectionLost('destroyed')),
     async end() {
       await client.end({ timeout: END_SECONDS }).catch(ignore);
       lose(connectionLost('ended'));
     },
   };
+}
+
+/** One message: the id costs no way there and back, and is known whatever becomes of the rest. */
+const BEGIN = 'begin; select pg_current_xact_id()::text as id';
+
+/** Of the second of two statements; the library's types know of one. */
+function transactionIdOf(results: unknown): string {
+  const [, rows] = results as readonly (readonly { readonly id: string }[])[];
+  const id = rows?.[0]?.id;
+  if (id === undefined) throw new Error('a transaction without an id');
+  return id;
+}
+
+/** The library's result has what our rows have. It is sent when its `then` is called. */
+function asRows(query: postgres.PendingQuery<postgres.Row[]>): PromiseLike<Rows<unknown>> {
+  return query as unknown as PromiseLike<Rows<unknown>>;
+}
+
+/** Sends both, and gives the rows once both are answered: before, nothing else may be sent. */
+async function both(
+  statement: PromiseLike<Rows<unknown>>,
+  commit: PromiseLike<Rows<unknown>>,
+): Promise<Rows<unknown>> {
+  const answers = [settle(statement), settle(commit)];
+  const [rows, tag] = await Promise.all(answers);
+  if (rows === undefined || tag === undefined) throw new Error('two were sent');
+  if (rows.error !== null) throw rows.error;
+  if (tag.error !== null) throw tag.error;
+  const { command } = tag.value;
+  if (command !== 'COMMIT') throw new Error(`COMMIT was answered with ${command}`);
+  return rows.value;
+}
+
+type Settled =
+  | { readonly error: null; readonly value: Rows<unknown> }
+  | { readonly error: unknown & {} };
+
+/** In this step, as `Promise.allSettled` would not: one must not be sent without the other. */
+function settle(query: PromiseLike<Rows<unknown>>): Promise<Settled> {
+  return new Promise((resolve) => {
+    query.then(
+      (value) => resolve({ error: null, value }),
+      (error: unknown) => resolve({ error: error ?? new Error('a query failed without an error') }),
+    );
+  });
 }
 
 function limitOf(call: Call, ms: number): Limit {
@@ -235,12 +301,18 @@ function limitOf(call: Call, ms: number): Limit {
 }
 
 function commandLimit(text: Command, call: Call, statementMs: number): Limit {
+  if (text === 'commit') return commitLimit(call, statementMs);
   const limit = limitOf(call, statementMs);
-  const now = performance.now();
-  if (text === 'rollback') return { ...limit, at: Math.max(limit.at, now + ROLLBACK_MS_MIN) };
+  if (text !== 'rollback') return limit;
+  return { ...limit, at: Math.max(limit.at, performance.now() + ROLLBACK_MS_MIN) };
+}
+
+function commitLimit(call: Call, statementMs: number): Limit {
+  const limit = limitOf(call, statementMs);
   // A transaction that nobody waits for is not committed.
-  if (text !== 'commit' || isPast(limit)) return limit;
-  return { at: now + Math.max(COMMIT_MS_MIN, statementMs), isOfCall: false, isCommit: true };
+  if (isPast(limit)) return limit;
+  const at = performance.now() + Math.max(COMMIT_MS_MIN, statementMs);
+  return { at, isOfCall: false, isCommit: true };
 }
 
 function isPast(limit: Limit): boolean {

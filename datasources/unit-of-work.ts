@@ -1,7 +1,7 @@
 import { AppError } from '../errors.ts';
-import { append, type Commit, type CommittedLog } from './append.ts';
+import { append, type Commit, type CommittedLog, type Remains } from './append.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
-import { hasChange, settleCommit } from './commit.ts';
+import { readCommits, settleCommit } from './commit.ts';
 import type { Database } from './database.ts';
 import { createDatasources, type Datasources } from './datasources.ts';
 import {
@@ -17,7 +17,7 @@ import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
 import { MissingPartitionError } from './prediction.ts';
 import { withRetry } from './resilience.ts';
-import { createUnit, withoutSecrets } from './unit.ts';
+import { type CollectedUnit, createUnit, withoutSecrets } from './unit.ts';
 
 export type BatchMode = 'ATOMIC' | 'PER_ITEM' | 'VALIDATE_ONLY';
 
@@ -167,31 +167,39 @@ async function attempt<Response>(
   work: UnitWork<Response>,
 ): Promise<Outcome<Response>> {
   return database.trading.withSession(request.call, async (session) => {
-    await session.command('begin');
+    const transactionId = await session.begin();
     try {
       const prepared = await prepare(session, request, work);
-      if (prepared.outcome.kind !== 'committed') {
+      if (prepared.kind !== 'ready') {
         // A deadline that passed has cut the connection: its error is the answer.
         if (!session.isLost) await session.command('rollback');
-        return prepared.outcome;
+        return prepared;
       }
-      await commit(database, session, request, prepared);
-      return prepared.outcome;
+      const { response, unit, answer } = prepared;
+      const committed = await commit(database, session, request, { transactionId, unit, answer });
+      return { kind: 'committed', response, ...committed };
     } catch (error) {
       // A lost connection has rolled back by itself and takes no further command.
-      if (!session.isLost && !isCommitError(error)) await session.command('rollback');
+      if (session.isInTransaction && !session.isLost) await session.command('rollback');
       throw error;
     }
   });
 }
 
-/** An outcome that is true once COMMIT is; `transactionId` is null where nothing was written. */
-interface Prepared<Response> {
-  readonly outcome: Outcome<Response>;
-  readonly transactionId: string | null;
+/** The work is done, and only the last statement and COMMIT are left. */
+interface Ready<Response> {
+  readonly kind: 'ready';
+  readonly response: Response;
+  readonly unit: CollectedUnit;
+  /** To be stored; null: the request has no key. */
+  readonly answer: Answer | null;
 }
 
-/** Everything up to the COMMIT. */
+type Prepared<Response> =
+  | Ready<Response>
+  | Exclude<Outcome<Response>, { readonly kind: 'committed' }>;
+
+/** Everything up to the last statement. */
 async function prepare<Response>(
   session: Session,
   request: UnitRequest,
@@ -199,9 +207,7 @@ async function prepare<Response>(
 ): Promise<Prepared<Response>> {
   if (request.idempotency !== null) {
     const { isTaken, stored } = await takeKey(session.sql, request.idempotency);
-    if (stored !== null) {
-      return { outcome: { kind: 'replayed', answer: stored }, transactionId: null };
-    }
+    if (stored !== null) return { kind: 'replayed', answer: stored };
     if (!isTaken) throw new KeyHeldElsewhere('the key is held by another transaction');
   }
   const unit = createUnit(request.actor);
@@ -211,25 +217,16 @@ async function prepare<Response>(
   );
   if (failure !== null) {
     if (mayRunAgain(failure) || failure instanceof MissingPartitionError) throw failure;
-    return { outcome: { kind: 'refused', response }, transactionId: null };
+    return { kind: 'refused', response };
   }
-  if (unit.mode() === 'VALIDATE_ONLY') {
-    return { outcome: { kind: 'refused', response }, transactionId: null };
-  }
+  if (unit.mode() === 'VALIDATE_ONLY') return { kind: 'refused', response };
   const answer =
     request.idempotency === null ? null : withoutSecrets(serialize(response), unit.secrets);
-  const { transactionId, ...committed } = await append(session, request, unit, answer);
-  return { outcome: { kind: 'committed', response, ...committed }, transactionId };
-}
-
-class CommitError extends Error {}
-
-function isCommitError(error: unknown): boolean {
-  return error instanceof CommitError || (error instanceof AppError && error.executed !== 'NO');
+  return { kind: 'ready', response, unit, answer };
 }
 
 /**
- * Sends COMMIT and returns when the transaction is known to be committed.
+ * Sends the last statement with COMMIT and returns when the transaction is known to be committed.
  *
  * @throws a DatabaseError that may run again when it is known not to be
  */
@@ -237,34 +234,55 @@ async function commit(
   database: Database,
   session: Session,
   request: UnitRequest,
-  prepared: Prepared<unknown>,
-): Promise<void> {
-  let failure: unknown;
-  try {
-    const tag = await session.command('commit');
-    if (tag === 'COMMIT') return;
-    throw new CommitError(`COMMIT was answered with ${tag}`);
-  } catch (error) {
-    if (!session.isLost) throw error;
-    failure = error;
+  { transactionId, unit, answer }: Remains & { readonly transactionId: string },
+): Promise<Committed> {
+  const entities = new Set(unit.changes.map(({ entity }) => entity));
+  if (isEmpty(unit, answer)) {
+    await session.command('commit');
+    return { commits: [], entities, logs: [] };
   }
-  const { outcome, transactionId } = prepared;
-  // Nothing was written, so nothing can be lost.
-  if (transactionId === null || outcome.kind !== 'committed') return;
-  const [change] = outcome.commits;
+  try {
+    const appended = await append(session, request, transactionId, { unit, answer });
+    return { ...appended, entities };
+  } catch (error) {
+    if (!session.isLost || !isUnknown(error)) throw error;
+    const commits = await settle(database, request, transactionId, unit, error);
+    // What it appended is read from the table by whoever follows the log.
+    return { commits, entities, logs: [] };
+  }
+}
+
+function isEmpty({ changes, states }: CollectedUnit, answer: Answer | null): boolean {
+  return changes.length === 0 && states.size === 0 && answer === null;
+}
+
+function isUnknown(error: unknown): boolean {
+  return error instanceof AppError && error.executed === 'UNKNOWN';
+}
+
+/** The commits of a unit whose COMMIT got no answer, if it took place. */
+async function settle(
+  database: Database,
+  request: UnitRequest,
+  transactionId: string,
+  unit: CollectedUnit,
+  cause: unknown,
+): Promise<readonly Commit[]> {
+  const accountIds = [...new Set(unit.changes.map(({ accountId }) => accountId))];
+  let commits: readonly Commit[] = [];
   // A server that crashed gives the ids of lost transactions to others: what counts is our own row.
-  const fate = await settleCommit(database, request.call, transactionId, (sql) =>
-    change === undefined
-      ? hasStoredAnswer(sql, request.idempotency)
-      : hasChange(sql, change.account, change.seq, request.call.requestId),
-  );
-  if (fate === 'committed') return;
-  if (fate === 'aborted') throw new AbortedCommit(failure);
+  const fate = await settleCommit(database, request.call, transactionId, async (sql) => {
+    if (accountIds.length === 0) return hasStoredAnswer(sql, request.idempotency);
+    commits = await readCommits(sql, accountIds, request.call.requestId, transactionId);
+    return commits.length === accountIds.length;
+  });
+  if (fate === 'committed') return commits;
+  if (fate === 'aborted') throw new AbortedCommit(cause);
   throw new AppError(
     'UNAVAILABLE',
     'The connection was lost during COMMIT and the database cannot say yet whether it took ' +
       'place: repeat the request with its idempotency key.',
-    { executed: 'UNKNOWN', retryAfterMs: 1000, cause: failure },
+    { executed: 'UNKNOWN', retryAfterMs: 1000, cause },
   );
 }
 

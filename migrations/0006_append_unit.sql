@@ -1,17 +1,23 @@
--- The last statement of a unit of work, as in 0001 with two additions.
+-- The last statement of a unit of work, as append_changes of 0001 with these differences. That one
+-- stays for nodes of the release before; a later migration drops it.
+--
+-- COMMIT is sent in the same breath, so that nobody waits for the head while the unit's answer goes
+-- to its node and back. When anything makes the driver send it once more, outside its transaction,
+-- it must not append: SQLSTATE TW003. And since nothing can be taken back once it is sent, it does
+-- not wait for the head longer than the unit has time.
+--
 -- It tells the caller what the new rows have of it: their instant, their hashes and the hash they
 -- follow. The node that commits them then needs not read them to send them on.
+--
 -- A single change, which is most of what people wait for, takes half as long from the lock to the
 -- end: without the arrays that many of them need.
-drop function append_changes(json, text, text, text, json, text, text, bytea, text, boolean);
-
-create function append_changes(
+create function append_unit(
+  unit_transaction text, wait_ms int,
   new_changes json, actor text, request_id text, operation_name text, states json,
   idempotency_subject text, idempotency_key text, request_hash bytea,
   response text, is_response_shortened boolean
 ) returns table (
-  account_id text, seq bigint, transaction_id text, at timestamptz, previous_hash text,
-  hashes text[]
+  account_id text, seq bigint, at timestamptz, previous_hash text, hashes text[]
 )
 language plpgsql
 as $$
@@ -36,11 +42,16 @@ declare
   one record;
   one_hash bytea;
 begin
+  if pg_current_xact_id()::text <> unit_transaction then
+    raise exception 'another transaction than that of the unit' using errcode = 'TW003';
+  end if;
+  perform set_config('lock_timeout', wait_ms::text, true);
+
   if json_array_length(new_changes) = 1 and states::text = '{}' then
     select * into one from json_to_record(new_changes -> 0)
       as (a text, e text, o text, i text[], n int, b jsonb, f jsonb);
     one_hash := change_row_hash(one.a, one.e, one.o, one.i, one.n, one.b, one.f,
-      append_changes.actor, append_changes.request_id, append_changes.operation_name);
+      append_unit.actor, append_unit.request_id, append_unit.operation_name);
     select * into head from account_heads where account_id = one.a for update;
     if not found then
       raise exception 'unknown account in a change' using errcode = 'TW002';
@@ -49,23 +60,22 @@ begin
     seq := head.seq + 1;
     at := greatest(clock_timestamp(), head.at);
     previous_hash := encode(head.hash, 'hex');
-    head.hash := change_hash(head.hash, one_hash, append_changes.seq, append_changes.at);
+    head.hash := change_hash(head.hash, one_hash, append_unit.seq, append_unit.at);
     hashes := array[encode(head.hash, 'hex')];
-    transaction_id := pg_current_xact_id()::text;
     update account_heads
-       set seq = append_changes.seq, hash = head.hash, at = append_changes.at,
-           entity_seqs = entity_seqs || jsonb_build_object(one.e, append_changes.seq::text)
+       set seq = append_unit.seq, hash = head.hash, at = append_unit.at,
+           entity_seqs = entity_seqs || jsonb_build_object(one.e, append_unit.seq::text)
      where account_id = one.a;
     insert into changes
-      values (one.a, append_changes.seq, append_changes.at, one.e, one.o, one.i, one.n, one.b,
-        one.f, append_changes.actor, append_changes.request_id, append_changes.operation_name,
+      values (one.a, append_unit.seq, append_unit.at, one.e, one.o, one.i, one.n, one.b,
+        one.f, append_unit.actor, append_unit.request_id, append_unit.operation_name,
         one_hash, head.hash);
     if idempotency_key is not null then
       insert into idempotency_keys
-        values (idempotency_subject, idempotency_key, append_changes.request_hash,
-          append_changes.operation_name, append_changes.response, is_response_shortened,
+        values (idempotency_subject, idempotency_key, append_unit.request_hash,
+          append_unit.operation_name, append_unit.response, is_response_shortened,
           jsonb_build_array(
-            jsonb_build_object('account', one.a, 'seq', append_changes.seq::text)),
+            jsonb_build_object('account', one.a, 'seq', append_unit.seq::text)),
           clock_timestamp());
     end if;
     return next;
@@ -74,9 +84,9 @@ begin
 
   select array_agg(
            row(item.a, null, null, item.e, item.o, item.i, item.n, item.b, item.f,
-             append_changes.actor, append_changes.request_id, append_changes.operation_name,
+             append_unit.actor, append_unit.request_id, append_unit.operation_name,
              change_row_hash(item.a, item.e, item.o, item.i, item.n, item.b, item.f,
-               append_changes.actor, append_changes.request_id, append_changes.operation_name),
+               append_unit.actor, append_unit.request_id, append_unit.operation_name),
              null)::changes
            order by item.a, item.place)
     into prepared
@@ -131,7 +141,6 @@ begin
     if head.account_id = any(accounts) then
       account_id := head.account_id;
       seq := head.seq;
-      transaction_id := pg_current_xact_id()::text;
       at := next_at;
       previous_hash := encode(before_hash, 'hex');
       hashes := null;
@@ -160,20 +169,9 @@ begin
 
   if idempotency_key is not null then
     insert into idempotency_keys
-      values (idempotency_subject, idempotency_key, append_changes.request_hash,
-        append_changes.operation_name, append_changes.response, is_response_shortened, committed,
+      values (idempotency_subject, idempotency_key, append_unit.request_hash,
+        append_unit.operation_name, append_unit.response, is_response_shortened, committed,
         clock_timestamp());
-  end if;
-
-  -- A unit without changes still needs the name of its transaction to settle a lost COMMIT.
-  if committed = '[]' then
-    account_id := null;
-    seq := null;
-    at := null;
-    previous_hash := null;
-    hashes := null;
-    transaction_id := pg_current_xact_id()::text;
-    return next;
   end if;
 end
 $$;
