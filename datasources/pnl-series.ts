@@ -66,14 +66,14 @@ function seriesStatement(
   bucketsMax: number,
 ) {
   const { from, to } = where.executedAt ?? {};
-  const matching = fragment`from trades where account_id = ${accountId} ${tradeConditions(where)}`;
+  const matching = fragment`account_id = ${accountId} ${tradeConditions(where)}`;
   // Ids are in the order of time, to the millisecond, and no bucket begins within one.
   const first = from
     ? fragment`${from}::timestamptz`
-    : fragment`(select executed_at ${matching} order by id limit 1)`;
+    : fragment`(select executed_at from trades where ${matching} order by id limit 1)`;
   const last = to
     ? fragment`${to}::timestamptz - interval '1 microsecond'`
-    : fragment`(select executed_at ${matching} order by id desc limit 1)`;
+    : fragment`(select executed_at from trades where ${matching} order by id desc limit 1)`;
   return sql<SeriesRow>`
     /* pnlSeries.find */
     with ends as materialized (
@@ -84,20 +84,14 @@ function seriesStatement(
           ${bucketStarts(bucket, fragment`first`, fragment`last`, bucketsMax)}) as starts) as cut
     ), grid as materialized (
       select array_agg(at order by place) as ats, count(*)::int as bucket_count from starts
-    ), parts as (
-      -- What a commission counts for is said by its asset and the instrument: few of them, many rows.
-      select width_bucket(executed_at, (select ats from grid)) as place, exchange, symbol,
-        commission_asset, sum(realized_pnl) as realized_pnl, sum(commission) as commission,
-        sum(price * quantity) as volume, count(*) as trades
-      ${matching} and (select bucket_count from grid) <= ${bucketsMax}
-      group by 1, 2, 3, 4
     ), filled as materialized (
-      select place, sum(realized_pnl) as realized_pnl,
-        coalesce(sum(commission) filter (
+      select width_bucket(executed_at, (select ats from grid)) as place,
+        sum(realized_pnl) as realized_pnl, coalesce(sum(commission) filter (
           where is_quote_asset(commission_asset, symbol, quote_asset)), 0) as fees,
-        divide_half_even(sum(volume), 1) as volume, sum(trades)::int as trades
-      from parts left join instruments using (exchange, symbol)
-      group by place
+        divide_half_even(sum(price * quantity), 1) as volume, count(*)::int as trades
+      from trades left join instruments using (exchange, symbol)
+      where ${matching} and (select bucket_count from grid) <= ${bucketsMax}
+      group by 1
     ), flows as (
       select place, at, filled.trades is not null as has_trades,
         coalesce(realized_pnl - fees, 0) as net, max(filled.place) over (order by place) as last_place
