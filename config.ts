@@ -24,6 +24,11 @@ const environmentSchema = z.object({
   ANALYTICS_DEADLINE_MS: wholeNumber(100, 600_000).default(30_000),
   SHUTDOWN_MS: wholeNumber(100, 600_000).default(25_000),
   HEARTBEAT_MS: wholeNumber(50, 600_000).default(10_000),
+  RATE_LIMIT_PER_SECOND: wholeNumber(1, 1_000_000_000).default(200_000),
+  RATE_LIMIT_BURST: wholeNumber(1, 1_000_000_000).default(2_000_000),
+  OPERATIONS_PER_KEY_MAX: wholeNumber(1, 10_000).default(256),
+  SOCKETS_PER_KEY_MAX: wholeNumber(1, 100_000).default(2000),
+  SOCKETS_MAX: wholeNumber(1, 100_000).default(10_000),
   EXPLORE: flag.optional(),
   RETENTION_DAYS_SIGNALS: wholeNumber(1, RETENTION_DAYS_MAX).optional(),
   RETENTION_DAYS_PREDICTIONS: wholeNumber(1, RETENTION_DAYS_MAX).optional(),
@@ -54,12 +59,25 @@ export interface Config {
   /** After this long a shutdown stops waiting. */
   readonly shutdownMs: number;
   readonly heartbeatMs: number;
+  readonly rateLimits: RateLimits;
   /** GraphiQL and introspection for everyone who may connect. */
   readonly isExplorerOn: boolean;
   /** Days after which rows are deleted; null: never. */
   readonly retentionDays: Readonly<
     Record<'signals' | 'predictions' | 'candles' | 'changes', number | null>
   >;
+}
+
+/** What each key, and all of them together, may use of a process. */
+export interface RateLimits {
+  /** Units of cost that a key may spend a second, and how many it may have saved. */
+  readonly unitsPerSecond: number;
+  readonly unitsBurst: number;
+  /** Operations of a key that are under way; streams are not. */
+  readonly operationsPerKeyMax: number;
+  /** Open WebSockets and SSE streams. */
+  readonly socketsPerKeyMax: number;
+  readonly socketsMax: number;
 }
 
 /**
@@ -100,6 +118,13 @@ export function readConfig(
     analyticsDeadlineMs: value.ANALYTICS_DEADLINE_MS,
     shutdownMs: value.SHUTDOWN_MS,
     heartbeatMs: value.HEARTBEAT_MS,
+    rateLimits: {
+      unitsPerSecond: value.RATE_LIMIT_PER_SECOND,
+      unitsBurst: value.RATE_LIMIT_BURST,
+      operationsPerKeyMax: value.OPERATIONS_PER_KEY_MAX,
+      socketsPerKeyMax: value.SOCKETS_PER_KEY_MAX,
+      socketsMax: value.SOCKETS_MAX,
+    },
     isExplorerOn: value.EXPLORE ?? !isProduction,
     retentionDays: {
       signals: value.RETENTION_DAYS_SIGNALS ?? null,

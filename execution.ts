@@ -13,6 +13,7 @@ import {
 import { createYoga, type GraphQLParams, type Plugin } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { type Actor, restrict } from './access.ts';
+import { useAdmission } from './admission.ts';
 import { executeFast } from './coercion.ts';
 import type { Context, Services } from './context.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
@@ -21,9 +22,10 @@ import type { IdempotencyKey } from './datasources/idempotency.ts';
 import type { Call, Lane } from './datasources/lane.ts';
 import { MissingPartitionError } from './datasources/prediction.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
+import type { RateLimiter } from './rate-limit.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
-import { assertAffordable, boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
+import { boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
 
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
@@ -39,6 +41,12 @@ export interface Operation {
   readonly idempotencyKey: string | null;
   /** Aborted when the client has gone; a mutation goes on all the same. */
   readonly signal?: AbortSignal;
+  /**
+   * Called before a subscription begins: it may go on for long.
+   *
+   * @throws AppError to refuse it
+   */
+  onStream?(): void;
 }
 
 export interface OperationParams {
@@ -60,35 +68,18 @@ export interface ExecutionOptions {
   readonly schema: GraphQLSchema;
   readonly services: Services;
   readonly units: UnitsOfWork;
+  readonly rateLimiter: RateLimiter;
   readonly log: Logger;
 }
 
 /** GraphQL over any transport: parse, limits, execution, units of work and the one error edge. */
-export function createExecution({ schema, services, units, log }: ExecutionOptions) {
+export function createExecution(options: ExecutionOptions) {
+  const { schema, services, units, log } = options;
   boundLists(schema);
   const givenParams: Plugin<OperationContext> = {
     onRequestParse: ({ serverContext, setRequestParser }) => {
       const { given } = serverContext as unknown as OperationContext;
       if (given !== undefined) setRequestParser(() => given as GraphQLParams);
-    },
-  };
-  const refuse = (args: ExecutionArgs): ExecutionResult | null => {
-    try {
-      assertAffordable(args);
-      return null;
-    } catch (error) {
-      const { requestId } = args.contextValue as Context;
-      return { errors: [toPublicError(error, requestId, log)] };
-    }
-  };
-  const limits: Plugin<OperationContext> = {
-    onExecute: ({ args, setResultAndStopExecution }) => {
-      const refusal = refuse(args);
-      if (refusal !== null) setResultAndStopExecution(refusal);
-    },
-    onSubscribe: ({ args, setResultAndStopExecution }) => {
-      const refusal = refuse(args);
-      if (refusal !== null) setResultAndStopExecution(refusal);
     },
   };
   const unitOfWork: Plugin<OperationContext> = {
@@ -151,7 +142,7 @@ export function createExecution({ schema, services, units, log }: ExecutionOptio
         subscribe,
       }),
       givenParams,
-      limits,
+      useAdmission(options),
       unitOfWork,
       errorEdge,
     ],

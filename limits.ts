@@ -83,15 +83,17 @@ export function limitRule(context: ValidationContext): ASTVisitor {
 }
 
 /**
- * Refuses an operation that is valid and would make too much.
+ * Refuses an operation that is valid and would make too much; the units of cost of any other: its
+ * nodes and the items of its batches.
  *
  * @throws AppError QUERY_TOO_EXPENSIVE with the estimate and the bound
  */
-export function assertAffordable(args: ExecutionArgs): void {
+export function assertAffordable(args: ExecutionArgs): number {
   const cost = costOf(args);
-  if (cost === null) return;
+  if (cost === null) return 0;
   if (cost.nodes > NODES_MAX) throw tooExpensive('nodes', cost.nodes, NODES_MAX);
   if (cost.values > VALUES_MAX) throw tooExpensive('values', cost.values, VALUES_MAX);
+  return Math.ceil(cost.nodes + cost.items);
 }
 
 function tooExpensive(what: 'nodes' | 'values', estimate: number, max: number): AppError {

@@ -21,6 +21,7 @@ import { FatalError } from './errors.ts';
 import { createExecution } from './execution.ts';
 import { createHealthMonitor, NO_CACHE } from './datasources/health.ts';
 import { migrate } from './migrations/migrate.ts';
+import { createRateLimiter } from './rate-limit.ts';
 import { createSchema } from './schema/schema.ts';
 import { type RunningServer, startServer } from './server.ts';
 import { type ChangeFeed, createChangeFeed } from './subscriptions/change-feed.ts';
@@ -120,11 +121,14 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     undo.push(() => schedule.close());
 
     const services = createServices({ config, database, feed, authentication, undo });
-    const execution = createExecution({ schema: createSchema(), services, units, log });
+    const rateLimiter = createRateLimiter(config.rateLimits);
+    const schema = createSchema();
+    const execution = createExecution({ schema, services, units, rateLimiter, log });
     const server = await startServer({
       ...config,
       execution,
       authentication,
+      rateLimiter,
       traffic: services.traffic,
       log,
       isReady: () => isReady(database),

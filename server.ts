@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import type { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
+import type { Actor } from './access.ts';
 import type { Authentication } from './authentication.ts';
 import { toPublicError } from './edge.ts';
 import { AppError, FatalError } from './errors.ts';
@@ -13,6 +14,7 @@ import {
   type OperationParams,
 } from './execution.ts';
 import { isGraphiqlRequest, sendGraphiql } from './graphiql.ts';
+import type { RateLimiter } from './rate-limit.ts';
 import { createSocketServer } from './socket-server.ts';
 import type { Traffic } from './datasources/traffic.ts';
 
@@ -21,6 +23,7 @@ export interface ServerOptions {
   readonly port: number;
   readonly execution: ReturnType<typeof createExecution>;
   readonly authentication: Authentication;
+  readonly rateLimiter: RateLimiter;
   readonly traffic: Traffic;
   readonly log: Logger;
   readonly isExplorerOn: boolean;
@@ -40,6 +43,7 @@ export interface RunningServer {
   destroy(): void;
 }
 
+const IDLE_CHECK_MS = 50;
 const DEADLINE_MAX_MS = 600_000;
 const REQUEST_ID = /^[\w.:-]{1,100}$/;
 
@@ -87,9 +91,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await sockets.close();
       for (const response of responses) if (isStream(response)) response.end();
       await idle;
-      // Keep-alive connections without a request would hold the server open.
+      // Keep-alive connections without a request would hold the server open; some of them are still
+      // sending a body that was refused.
+      const sweep = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
       server.closeIdleConnections();
       await closed;
+      clearInterval(sweep);
     },
     destroy() {
       sockets.terminate();
@@ -170,18 +177,33 @@ async function handleGraphql(
     if (isDraining) {
       throw new AppError('UNAVAILABLE', 'The server is shutting down.', { retryAfterMs: 1000 });
     }
+    const actor = options.authentication.authenticate(request.headers.authorization);
+    const release = options.rateLimiter.admit(actor);
+    response.once('close', release);
     const operation: Operation = {
       requestId,
-      actor: options.authentication.authenticate(request.headers.authorization),
+      actor,
       deadlineMs: deadlineOf(request),
       idempotencyKey: headerOf(request, 'idempotency-key'),
       signal: goneSignal(response),
+      onStream() {
+        holdSocket(response, options.rateLimiter, actor);
+        release();
+      },
     };
     const params = request.method === 'POST' ? await readParams(request) : undefined;
     await options.execution.handle(request, response, { operation, given: params });
   } catch (error) {
     sendError(response, error, requestId, options.log);
   }
+}
+
+/** A stream over SSE has its connection for itself, as a WebSocket has. */
+function holdSocket(response: ServerResponse, rateLimiter: RateLimiter, actor: Actor): void {
+  // Nobody would give it back.
+  if (response.closed) return;
+  response.once('close', rateLimiter.ownSocket(actor));
+  response.once('close', rateLimiter.openSocket());
 }
 
 /** Aborts when the client closes the connection before it has its answer. */
@@ -213,6 +235,10 @@ async function readParams(request: IncomingMessage): Promise<OperationParams> {
   }
   // GraphQL checks the members that it reads.
   return params as OperationParams;
+}
+
+function isBounded({ headers }: IncomingMessage): boolean {
+  return Number(headers['content-length']) <= BODY_BYTES_MAX;
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
@@ -268,6 +294,7 @@ function headerOf(request: IncomingMessage, name: string): string | null {
 const STATUS: Readonly<Record<string, number>> = {
   BAD_INPUT: 400,
   PAYLOAD_TOO_LARGE: 413,
+  RATE_LIMITED: 429,
   UNAUTHENTICATED: 401,
   UNAVAILABLE: 503,
 };
@@ -279,10 +306,15 @@ function sendError(response: ServerResponse, error: unknown, requestId: string, 
     return;
   }
   const body = JSON.stringify({ errors: [shown satisfies GraphQLError] });
-  response.writeHead(STATUS[String(shown.extensions.code)] ?? 500, {
+  const { code, retryAfterMs } = shown.extensions;
+  if (typeof retryAfterMs === 'number') {
+    response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000));
+  }
+  response.writeHead(STATUS[String(code)] ?? 500, {
     'content-type': 'application/json; charset=utf-8',
-    // What is left of the body is not read.
-    connection: 'close',
+    // What is left of the body is not read; but a client that sends much of it would see its
+    // connection break instead of being told when to come again.
+    ...(code === 'RATE_LIMITED' && isBounded(response.req) ? {} : { connection: 'close' }),
   });
   response.end(body);
 }

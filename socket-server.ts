@@ -10,6 +10,7 @@ import type { Actor } from './access.ts';
 import { toPublicError } from './edge.ts';
 import { AppError } from './errors.ts';
 import type { OperationParams } from './execution.ts';
+import type { Release } from './rate-limit.ts';
 import type { ServerOptions } from './server.ts';
 
 const FRAME_BYTES_MAX = 64 * 1024;
@@ -19,8 +20,8 @@ const PING_MS = 12_000;
 const ACTOR_CHECK_MS = 5000;
 const CLOSE_WAIT_MS = 2000;
 
-/** Close codes that the stock client takes as final (4401) or as a reason to connect again. */
-const CLOSE = { restart: 1012, unauthorized: 4401, forbidden: 4403 } as const;
+/** Codes that the stock client takes as final (4401) or as a reason to connect again. */
+const CLOSE = { restart: 1012, tryLater: 1013, unauthorized: 4401, forbidden: 4403 } as const;
 
 type Protocol = ProtocolOptions<Record<string, unknown>, Extra>;
 
@@ -28,6 +29,7 @@ type Protocol = ProtocolOptions<Record<string, unknown>, Extra>;
 interface PreparedArgs extends ExecutionArgs {
   readonly execute: Protocol['execute'] & {};
   readonly subscribe: Protocol['subscribe'] & {};
+  readonly release: Release;
 }
 
 export interface SocketServer {
@@ -69,9 +71,17 @@ export function createSocketServer(options: ServerOptions): SocketServer {
     upgrade(request, socket, head) {
       const status = refusal(request);
       if (status !== null) {
-        socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+        end(socket, status);
         return;
       }
+      let release: Release;
+      try {
+        release = options.rateLimiter.openSocket();
+      } catch {
+        end(socket, '503 Service Unavailable', 'Retry-After: 1\r\n');
+        return;
+      }
+      socket.once('close', release);
       sockets.handleUpgrade(request, socket, head, (accepted) => {
         options.traffic.socketOpened();
         accepted.once('close', () => options.traffic.socketClosed());
@@ -103,11 +113,13 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
     onConnect: ({ connectionParams, extra }) => {
       try {
         const actor = options.authentication.authenticate(authorizationOf(connectionParams));
+        extra.socket.once('close', options.rateLimiter.ownSocket(actor));
         actors.set(extra.socket, actor);
         return true;
       } catch (error) {
+        const isLimited = error instanceof AppError && error.code === 'RATE_LIMITED';
         const reason = error instanceof AppError ? error.message : 'Unauthorized';
-        extra.socket.close(CLOSE.unauthorized, reason);
+        extra.socket.close(isLimited ? CLOSE.tryLater : CLOSE.unauthorized, reason);
         return false;
       }
     },
@@ -116,6 +128,7 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
     },
     onSubscribe: async ({ extra, subscriptions }, _id, payload) => {
       const requestId = randomUUID();
+      let release: Release = () => {};
       try {
         const actor = actors.get(extra.socket);
         if (actor === undefined) throw new AppError('UNAUTHENTICATED', 'Say who you are first.');
@@ -123,15 +136,30 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
           const message = `A socket carries at most ${OPERATIONS_PER_SOCKET_MAX} operations.`;
           throw new AppError('RATE_LIMITED', message, { retryAfterMs: 1000 });
         }
-        return await prepare(options, requestId, actor, payload);
+        release = options.rateLimiter.admit(actor);
+        const prepared = await prepare(options, requestId, actor, payload);
+        // What follows at once releases it.
+        if ('schema' in prepared) return { ...prepared, release } satisfies PreparedArgs;
+        release();
+        return prepared;
       } catch (error) {
+        release();
         // Thrown further, one bad operation would close the socket with all the others.
         return [toSocketError(error, requestId, options.log)];
       }
     },
-    execute: (args) => (args as PreparedArgs).execute(args),
-    subscribe: (args) => (args as PreparedArgs).subscribe(args),
+    execute: (args) => run(args as PreparedArgs, 'execute'),
+    subscribe: (args) => run(args as PreparedArgs, 'subscribe'),
   };
+}
+
+/** To its answer, or until its stream has begun. */
+async function run(args: PreparedArgs, how: 'execute' | 'subscribe') {
+  try {
+    return await args[how](args);
+  } finally {
+    args.release();
+  }
 }
 
 /** Parses and validates an operation with the engine that HTTP uses. */
@@ -140,7 +168,7 @@ async function prepare(
   requestId: string,
   actor: Actor,
   params: OperationParams,
-): Promise<ExecutionArgs | readonly GraphQLError[]> {
+): Promise<Omit<PreparedArgs, 'release'> | readonly GraphQLError[]> {
   const operation = { requestId, actor, deadlineMs: null, idempotencyKey: null };
   const enveloped = execution.getEnveloped({ operation, params });
   const document = enveloped.parse(params.query ?? '');
@@ -151,7 +179,7 @@ async function prepare(
   if (!getOperationAST(document, params.operationName)) {
     throw new GraphQLError('Name one of the operations of the document.');
   }
-  const args: PreparedArgs = {
+  return {
     schema: enveloped.schema,
     document,
     operationName: params.operationName ?? null,
@@ -161,7 +189,6 @@ async function prepare(
     execute: enveloped.execute,
     subscribe: enveloped.subscribe,
   };
-  return args;
 }
 
 /** As over HTTP, where yoga takes the status out of the extensions. */
@@ -170,6 +197,10 @@ function toSocketError(error: unknown, requestId: string, log: Logger): GraphQLE
   const { http: _http, ...extensions } = shown.extensions;
   const { message, nodes, source, positions, path } = shown;
   return new GraphQLError(message, { nodes, source, positions, path, extensions });
+}
+
+function end(socket: Socket, status: string, headers = ''): void {
+  socket.end(`HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /** The status with which an upgrade is refused, or null. */
