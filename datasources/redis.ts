@@ -4,12 +4,15 @@ import { FatalError } from '../errors.ts';
 
 /** Redis may be lost at any time: no command waits for it longer than this. */
 const COMMAND_MS_MAX = 100;
+/** A connection on which nothing comes back is cut, and another one is made. */
+const SOCKET_MS_MAX = 1000;
 const RECONNECT_MS_MAX = 5000;
 
 // The defaults of the library keep commands for minutes and repeat some that were carried out.
 const OPTIONS: RedisOptions = {
   commandTimeout: COMMAND_MS_MAX,
-  socketTimeout: 0,
+  // From a command that is written to the first byte that comes back; 0 would be no time at all.
+  socketTimeout: SOCKET_MS_MAX,
   connectTimeout: 2000,
   maxRetriesPerRequest: 0,
   enableOfflineQueue: false,

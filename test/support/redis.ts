@@ -10,6 +10,9 @@ export interface TestRedis {
   kill(): Promise<void>;
   /** Starts it again on the same port. */
   restart(): Promise<void>;
+  /** It answers nobody and keeps its connections, until `thaw`. */
+  freeze(): void;
+  thaw(): void;
   stop(): Promise<void>;
 }
 
@@ -29,6 +32,8 @@ export async function startTestRedis(): Promise<TestRedis> {
     restart: async () => {
       server = await start(port);
     },
+    freeze: () => void server.kill('SIGSTOP'),
+    thaw: () => void server.kill('SIGCONT'),
     stop: kill,
   };
 }
