@@ -247,6 +247,10 @@ const RULES: Rules = {
   predictionAccuracy: {
     list: 'predictions:read',
   },
+  predictionStats: {
+    get: 'predictions:read',
+    list: 'predictions:read',
+  },
   predictions: {
     count: 'predictions:read',
     findByIds: 'predictions:read',

@@ -180,6 +180,24 @@ query Predictions($symbols: [String!]!) {
 `,
   },
   {
+    name: 'Accuracy',
+    variables: null,
+    query: `# How good the models were, once evaluateOutcomes has compared them with candles: by model and
+# horizon, with the 95 % interval of what was right, and what they said day by day.
+query Accuracy {
+  predictionAccuracy(account: "main", groupBy: [MODEL_VERSION, HORIZON], minSamples: 30) {
+    modelVersion horizonMinutes total resolved pending lowSample
+    accuracy { value low high samples }
+    brier ece informationCoefficient mae bias
+    precisionLong recallLong precisionShort recallShort
+  }
+  predictionStats(account: "main", bucket: { size: "1d" }) {
+    at total long short neutral meanConfidence symbols perMinute
+  }
+}
+`,
+  },
+  {
     name: 'Candles',
     variables: null,
     query: `query Candles {

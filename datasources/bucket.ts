@@ -90,6 +90,25 @@ export function bucketStarts(
     where at >= first_at and at <= ${last} and ${first} <= ${last}`;
 }
 
+/**
+ * A select of `at` and `until`: the same buckets with where the next one begins, null where that was
+ * not looked for because there are more than `limit`.
+ */
+export function bucketSpans(
+  bucket: Bucket,
+  first: SqlStatement<unknown>,
+  last: SqlStatement<unknown>,
+  limit: number,
+): SqlStatement<unknown> {
+  // A bucket may be an hour longer than its size.
+  const beyond = fragment`(${last} + 2 * ${STEPS[bucket.size]}::interval)`;
+  return fragment`
+    select at, until from (
+      select at, lead(at) over (order by at) as until
+      from (${bucketStarts(bucket, first, beyond, limit + 2)}) as starts) as spans
+    where at <= ${last} and ${first} <= ${last}`;
+}
+
 /** Midnight, and on a Monday: days and weeks are counted from it. */
 const WALL_ORIGIN = fragment`timestamp '2000-01-03 00:00:00'`;
 const FIXED_ORIGIN = fragment`timestamptz '2000-01-03 00:00:00+00'`;

@@ -16,6 +16,7 @@ import { createPnlSeriesRepository } from './pnl-series.ts';
 import { createPositionRepository } from './position.ts';
 import { createPredictionRepository } from './prediction.ts';
 import { createPredictionAccuracyRepository } from './prediction-accuracy.ts';
+import { createPredictionStatsRepository } from './prediction-stats.ts';
 import { createSettingRepository } from './setting.ts';
 import { createSignalRepository } from './signal.ts';
 import type { Sql } from './sql.ts';
@@ -43,6 +44,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     pnlSeries: createPnlSeriesRepository(sql),
     positions: createPositionRepository(sql, recorder),
     predictionAccuracy: createPredictionAccuracyRepository(sql),
+    predictionStats: createPredictionStatsRepository(sql),
     predictions: createPredictionRepository(sql, recorder),
     settings: createSettingRepository(sql, recorder),
     signals: createSignalRepository(sql, recorder),

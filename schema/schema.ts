@@ -19,6 +19,7 @@ import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
 import './prediction-accuracy.ts';
+import './prediction-stats.ts';
 import './setting.ts';
 import './signal.ts';
 import './statement.ts';
