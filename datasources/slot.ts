@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import type postgres from 'postgres';
 import type { Call } from './lane.ts';
 import {
   connect,
@@ -213,10 +212,11 @@ async function openConnection(options: SlotOptions, call: Call) {
   const renewAt = performance.now() + renewAfterMs();
   const statementMs = statementTimeoutMs + GRACE_MS;
 
-  function send({ text, parameters }: CompiledStatement): PromiseLike<Rows<unknown>> {
+  function send({ text, parameters, isRaw }: CompiledStatement): PromiseLike<Rows<unknown>> {
     const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
     // The library's type of parameters leaves out bytes, which it takes.
-    return asRows(client.unsafe(text, values as string[], prepared));
+    const query = client.unsafe(text, values as string[], prepared);
+    return asRows(isRaw === true ? query.raw() : query);
   }
 
   return {
@@ -261,8 +261,8 @@ function transactionIdOf(results: unknown): string {
 }
 
 /** The library's result has what our rows have. It is sent when its `then` is called. */
-function asRows(query: postgres.PendingQuery<postgres.Row[]>): PromiseLike<Rows<unknown>> {
-  return query as unknown as PromiseLike<Rows<unknown>>;
+function asRows(query: PromiseLike<unknown>): PromiseLike<Rows<unknown>> {
+  return query as PromiseLike<Rows<unknown>>;
 }
 
 /** Sends both, and gives the rows once both are answered: before, nothing else may be sent. */

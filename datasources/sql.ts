@@ -16,11 +16,16 @@ export type SqlValue =
 /** Rows in the order the server sent them, with the count and the tag of the command. */
 export type Rows<Row> = readonly Row[] & { readonly count: number; readonly command: string };
 
+/** A row as the server sent it: the bytes of each column in their order, null where it is null. */
+export type RawRow = readonly (Buffer | null)[];
+
 /** A template made one text with $1, $2, … and its parameters. `name` comes from the first comment. */
 export interface CompiledStatement {
   readonly name: string;
   readonly text: string;
   readonly parameters: readonly Exclude<SqlValue, SqlStatement<never>>[];
+  /** Its rows are RawRows. */
+  readonly isRaw?: boolean;
 }
 
 export type StatementRunner = (statement: CompiledStatement) => Promise<Rows<unknown>>;
@@ -51,6 +56,13 @@ export class SqlStatement<Row> implements PromiseLike<Rows<Row>> {
     const parameters: Exclude<SqlValue, SqlStatement<never>>[] = [];
     const text = this.#append('', parameters);
     return { name: NAME.exec(text)?.[1] ?? 'unnamed', text, parameters };
+  }
+
+  /** Runs it like `await` does; nothing of its rows is parsed, decoded or copied. */
+  async raw(): Promise<Rows<RawRow>> {
+    const rows = await this.#run({ ...this.compile(), isRaw: true });
+    // The runner was told so.
+    return rows as Rows<RawRow>;
   }
 
   #append(before: string, parameters: Exclude<SqlValue, SqlStatement<never>>[]): string {
@@ -94,6 +106,26 @@ export function createSql(run: StatementRunner): Sql {
 }
 
 /** For fragments that are shared between statements; it cannot be run. */
-export const fragment: Sql = createSql(() => {
+export const fragment: Sql = createSql(runFragment);
+
+/** These fragments with `separator` between them: `, ` in a list, ` + ` in a sum. */
+export function joined(
+  parts: readonly SqlStatement<unknown>[],
+  separator: string,
+): SqlStatement<unknown> {
+  if (parts.length === 0) return fragment``;
+  const between = parts.slice(1).map(() => separator);
+  return new SqlStatement(['', ...between, ''], parts, runFragment);
+}
+
+const IDENTIFIER = /^[a-zA-Z][a-zA-Z0-9_]{0,62}$/;
+
+/** A name of ours as a quoted identifier; never what a client said. */
+export function identifier(name: string): SqlStatement<unknown> {
+  if (!IDENTIFIER.test(name)) throw new Error(`${JSON.stringify(name)} is no name of a column`);
+  return new SqlStatement([`"${name}"`], [], runFragment);
+}
+
+function runFragment(): never {
   throw new Error('a fragment is part of a statement and cannot be run');
-});
+}

@@ -4,6 +4,8 @@ import {
   type CompiledStatement,
   createSql,
   fragment,
+  identifier,
+  joined,
   type Rows,
 } from '../../../datasources/sql.ts';
 
@@ -18,7 +20,37 @@ function recordingSql() {
   return { sql, statements };
 }
 
+describe('fragments', () => {
+  it('are joined with their values in order', async () => {
+    const { sql, statements } = recordingSql();
+    const parts = [fragment`${1} as a`, fragment`${'b'} as ${identifier('modelVersion')}`];
+    await sql`select ${joined(parts, ', ')} where ${0} ${joined([], ' and ')}`;
+    expect(statements[0]).toMatchObject({
+      text: 'select $1 as a, $2 as "modelVersion" where $3 ',
+      parameters: [1, 'b', 0],
+    });
+  });
+
+  it.each(['', '1a', 'a"b', 'a b', 'ä', 'a'.repeat(64)])('take no name like %o', (name) => {
+    expect(() => identifier(name)).toThrow('is no name of a column');
+  });
+
+  it('cannot be run', async () => {
+    await expect(Promise.resolve().then(() => identifier('a'))).rejects.toThrow(
+      'a fragment is part',
+    );
+  });
+});
+
 describe('a template', () => {
+  it('tells its runner that its rows are to be left as they are sent', async () => {
+    const { sql, statements } = recordingSql();
+    await sql`select ${1}`.raw();
+    expect(statements).toEqual([
+      { name: 'unnamed', text: 'select $1', parameters: [1], isRaw: true },
+    ]);
+  });
+
   it('makes values parameters and never text', async () => {
     const { sql, statements } = recordingSql();
     await sql`/* a.find */ select * from a where b = ${"'; drop"} and c = any(${['x', null]}::text[])`;
