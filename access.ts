@@ -196,6 +196,12 @@ const RULES: Rules = {
   fills: {
     write: 'trades:write',
   },
+  frames: {
+    readCandles: 'candles:read of any account',
+    readPositions: 'positions:read',
+    readPredictions: 'predictions:read',
+    readTrades: 'trades:read',
+  },
   marks: {
     find: 'positions:read',
     triggerStops: 'positions:write',

@@ -19,6 +19,8 @@ export interface Context {
   /** Of the analytics lane, with the deadline of frames and aggregates; restricted to the actor. */
   readonly analytics: Datasources;
   readonly budget: Budget;
+  /** Where the frames of the answer are kept until the client has them. */
+  readonly frames: FrameHold;
   /** The unit of work of a mutation; null in queries and subscriptions. */
   readonly unit: Unit | null;
   readonly services: Services;
@@ -41,6 +43,13 @@ export interface Budget {
   takeRows<Row>(read: (rowsMax: number) => Promise<readonly Row[]>): Promise<readonly Row[]>;
   /** @throws AppError DEADLINE_EXCEEDED once its time is over or its client has gone */
   assertInTime(): void;
+}
+
+export interface FrameHold {
+  /** What one frame may have. */
+  readonly bytesMax: number;
+  /** @throws AppError OVERLOADED while the answers of all clients together hold too much */
+  hold(bytes: number): void;
 }
 
 /** What lives as long as the process. */

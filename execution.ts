@@ -25,6 +25,8 @@ import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
+import { useFrameAnswers } from './frame-answer.ts';
+import type { AnswerFrames } from './frame-memory.ts';
 import { boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
 
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
@@ -47,6 +49,7 @@ export interface Operation {
    * @throws AppError to refuse it
    */
   onStream?(): void;
+  readonly frames: AnswerFrames;
 }
 
 export interface OperationParams {
@@ -145,6 +148,7 @@ export function createExecution(options: ExecutionOptions) {
       useAdmission(options),
       unitOfWork,
       errorEdge,
+      useFrameAnswers(),
     ],
   });
 }
@@ -172,6 +176,7 @@ function createContext(initial: OperationContext, services: Services): Context &
     datasources: readingFrom(services.database.interactive, call, actor),
     analytics: readingFrom(services.database.analytics, slow, actor),
     budget: createBudget(call),
+    frames: operation.frames,
     unit: null,
     services,
   };

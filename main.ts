@@ -19,6 +19,7 @@ import { createUnitsOfWork, type UnitsOfWork } from './datasources/unit-of-work.
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { FatalError } from './errors.ts';
 import { createExecution } from './execution.ts';
+import { createFrameMemory } from './frame-memory.ts';
 import { createHealthMonitor, NO_CACHE } from './datasources/health.ts';
 import { migrate } from './migrations/migrate.ts';
 import { createRateLimiter } from './rate-limit.ts';
@@ -130,6 +131,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       authentication,
       rateLimiter,
       traffic: services.traffic,
+      frameMemory: createFrameMemory(),
       log,
       isReady: () => isReady(database),
     });

@@ -13,6 +13,7 @@ import {
   type Operation,
   type OperationParams,
 } from './execution.ts';
+import { type FrameMemory, framesInText } from './frame-memory.ts';
 import { isGraphiqlRequest, sendGraphiql } from './graphiql.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { createSocketServer } from './socket-server.ts';
@@ -25,6 +26,7 @@ export interface ServerOptions {
   readonly authentication: Authentication;
   readonly rateLimiter: RateLimiter;
   readonly traffic: Traffic;
+  readonly frameMemory: FrameMemory;
   readonly log: Logger;
   readonly isExplorerOn: boolean;
   /** Whether the database answers; asked by /readyz. */
@@ -180,6 +182,8 @@ async function handleGraphql(
     const actor = options.authentication.authenticate(request.headers.authorization);
     const release = options.rateLimiter.admit(actor);
     response.once('close', release);
+    const frames = isOneText(request) ? framesInText() : options.frameMemory.open();
+    response.once('close', () => frames.release());
     const operation: Operation = {
       requestId,
       actor,
@@ -190,6 +194,7 @@ async function handleGraphql(
         holdSocket(response, options.rateLimiter, actor);
         release();
       },
+      frames,
     };
     const params = request.method === 'POST' ? await readParams(request) : undefined;
     await options.execution.handle(request, response, { operation, given: params });
@@ -204,6 +209,11 @@ function holdSocket(response: ServerResponse, rateLimiter: RateLimiter, actor: A
   if (response.closed) return;
   response.once('close', rateLimiter.ownSocket(actor));
   response.once('close', rateLimiter.openSocket());
+}
+
+/** What yoga streams as events or parts is made of whole texts. */
+function isOneText({ headers: { accept } }: IncomingMessage): boolean {
+  return /event-stream|multipart/.test(accept ?? '');
 }
 
 /** Aborts when the client closes the connection before it has its answer. */

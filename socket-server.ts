@@ -11,6 +11,7 @@ import { toPublicError } from './edge.ts';
 import { AppError } from './errors.ts';
 import type { OperationParams } from './execution.ts';
 import type { Release } from './rate-limit.ts';
+import { framesInText } from './frame-memory.ts';
 import type { ServerOptions } from './server.ts';
 
 const FRAME_BYTES_MAX = 64 * 1024;
@@ -169,7 +170,8 @@ async function prepare(
   actor: Actor,
   params: OperationParams,
 ): Promise<Omit<PreparedArgs, 'release'> | readonly GraphQLError[]> {
-  const operation = { requestId, actor, deadlineMs: null, idempotencyKey: null };
+  const frames = framesInText();
+  const operation = { requestId, actor, deadlineMs: null, idempotencyKey: null, frames };
   const enveloped = execution.getEnveloped({ operation, params });
   const document = enveloped.parse(params.query ?? '');
   const errors = enveloped.validate(enveloped.schema, document);

@@ -7,6 +7,7 @@ import type { ChangeRecorder } from './change-recorder.ts';
 import { createMaintenanceRepository } from './maintenance.ts';
 import { createExposureRepository } from './exposure.ts';
 import { createFillRepository } from './fill.ts';
+import { createFrameRepository } from './frame.ts';
 import { createMarkRepository } from './mark.ts';
 import { createOperationRepository } from './operation.ts';
 import { createOrderRepository } from './order.ts';
@@ -36,6 +37,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     maintenance: createMaintenanceRepository(sql, recorder),
     exposure: createExposureRepository(sql),
     fills: createFillRepository(sql, recorder),
+    frames: createFrameRepository(sql),
     marks: createMarkRepository(sql, recorder),
     operations: createOperationRepository(sql),
     orders: createOrderRepository(sql, recorder),

@@ -12,6 +12,7 @@ export const builder = new SchemaBuilder<{
     DateTime: { Input: string; Output: string };
     BigInt: { Input: string; Output: string };
     JSON: { Input: unknown; Output: unknown };
+    Column: { Input: never; Output: unknown };
   };
 }>({
   plugins: [DataloaderPlugin],

@@ -129,7 +129,19 @@ const JsonScalar = new GraphQLScalarType<unknown, unknown>({
   coerceInputLiteral: (node) => literalValue(node),
 });
 
+const ColumnScalar = new GraphQLScalarType<unknown, unknown>({
+  name: 'Column',
+  description:
+    'One column of a frame: a JSON array with a value for each row, oldest first. Ids, instants and ' +
+    'enums are strings, as elsewhere in this schema; decimals are strings or, with `decimals: ' +
+    'FLOAT`, numbers; null where there is no value.',
+  coerceOutputValue: (value) => value,
+  coerceInputValue: (value) => refuse(value, 'an input: a column only comes out'),
+  coerceInputLiteral: (node) => refuseLiteral(node, 'an input: a column only comes out'),
+});
+
 builder.addScalarType('Decimal', DecimalScalar);
 builder.addScalarType('DateTime', DateTimeScalar);
 builder.addScalarType('BigInt', BigIntScalar);
 builder.addScalarType('JSON', JsonScalar);
+builder.addScalarType('Column', ColumnScalar);

@@ -8,6 +8,7 @@ import './balance.ts';
 import './candle.ts';
 import './change.ts';
 import './exposure.ts';
+import './frame.ts';
 import './health.ts';
 import './mark.ts';
 import './node.ts';

@@ -8,17 +8,17 @@ import {
 
 /**
  * The names of the fields that are asked for right below the field that is being resolved, through
- * fragments and under whatever alias; what a directive leaves out is not among them.
+ * fragments, and under how many aliases each; what a directive leaves out is not among them.
  */
-export function selectedFields(info: GraphQLResolveInfo): ReadonlySet<string> {
-  const names = new Set<string>();
+export function selectedFields(info: GraphQLResolveInfo): ReadonlyMap<string, number> {
+  const namesByKey = new Map<string, string>();
   const seen = new Set<string>();
 
   function visit(selections: readonly SelectionNode[]): void {
     for (const selection of selections) {
       if (!isIncluded(selection, info)) continue;
       if (selection.kind === 'Field') {
-        names.add(selection.name.value);
+        namesByKey.set((selection.alias ?? selection.name).value, selection.name.value);
       } else if (selection.kind === 'InlineFragment') {
         visit(selection.selectionSet.selections);
       } else if (!seen.has(selection.name.value)) {
@@ -29,7 +29,9 @@ export function selectedFields(info: GraphQLResolveInfo): ReadonlySet<string> {
   }
 
   for (const node of info.fieldNodes) visit(node.selectionSet?.selections ?? []);
-  return names;
+  const times = new Map<string, number>();
+  for (const name of namesByKey.values()) times.set(name, (times.get(name) ?? 0) + 1);
+  return times;
 }
 
 function isIncluded(selection: SelectionNode, { variableValues }: GraphQLResolveInfo): boolean {

@@ -13,6 +13,7 @@ import {
 } from '../../subscriptions/change-feed.ts';
 import { createTraffic } from '../../datasources/traffic.ts';
 import { makeCall } from './call.ts';
+import { framesInText } from '../../frame-memory.ts';
 import { createTestClock, type TestClock } from './clock.ts';
 import { createTestDatabase } from './database.ts';
 
@@ -90,6 +91,7 @@ export function makeContext(
     datasources: restrict(datasources, actor),
     analytics: restrict(datasources, actor),
     budget: createBudget(call),
+    frames: framesInText(),
     unit: null,
     services: {
       database,

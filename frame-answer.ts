@@ -1,0 +1,46 @@
+import { pipeline, Readable } from 'node:stream';
+import type { Plugin } from 'graphql-yoga';
+import { acceptsGzip, createFastGzip } from './compression.ts';
+import { stringifyInPieces } from './datasources/json-text.ts';
+import type { OperationContext } from './execution.ts';
+
+/**
+ * Sends answers with frames in pieces: their columns pass from the database to the socket as they
+ * are. Every other answer is left to yoga.
+ */
+export function useFrameAnswers(): Plugin<OperationContext> {
+  return {
+    onResultProcess({ request, setResultProcessor, serverContext }) {
+      const { operation } = serverContext as unknown as OperationContext;
+      if (!operation.frames.isUsed) return;
+      const { headers } = request;
+      setResultProcessor((result, { Response }) => {
+        const pieces = stringifyInPieces(result);
+        const isGzip = acceptsGzip(headers.get('accept-encoding'));
+        const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+        // The types of fetch know no Readable; that of yoga pipes it with back-pressure.
+        const body = (isGzip ? compressed(pieces) : Readable.from(pieces)) as unknown as BodyInit;
+        return new Response(body, {
+          status: 200,
+          headers: [
+            ['content-type', `${mediaTypeOf(headers.get('accept'))}; charset=utf-8`],
+            ['vary', 'accept-encoding'],
+            isGzip ? ['content-encoding', 'gzip'] : ['content-length', String(length)],
+          ],
+        });
+      }, 'application/json');
+    },
+  };
+}
+
+function compressed(pieces: readonly Buffer[]): Readable {
+  const gzip = createFastGzip();
+  // Whoever reads it is told of an error, and ends it by destroying it.
+  return pipeline(Readable.from(pieces), gzip, () => {});
+}
+
+const RESPONSE_TYPE = 'application/graphql-response+json';
+
+function mediaTypeOf(accept: string | null): string {
+  return accept?.includes(RESPONSE_TYPE) === true ? RESPONSE_TYPE : 'application/json';
+}
