@@ -176,6 +176,7 @@ const RULES: Rules = {
     upsertMany: 'candles:write of any account',
   },
   changes: {
+    findHash: 'changes:read',
     getHead: 'accounts:read',
     list: 'changes:read',
     listAfter: 'changes:read',

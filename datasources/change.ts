@@ -92,6 +92,11 @@ export function createChangeRepository(sql: Sql) {
         order by history.seq`;
     },
 
+    /** The hash of the change with this seq, in hex; null: it is not kept. */
+    async findHash(accountId: string, seq: number): Promise<string | null> {
+      return readHash(sql, accountId, seq);
+    },
+
     /** All changes after a seq, oldest first. */
     async listAfter(
       accountId: string,
@@ -125,6 +130,23 @@ export async function renewEpoch(sql: Sql, accountId: string, epoch: string): Pr
 }
 
 const EPOCH_BYTES = 4;
+
+/** The hash of the change with this seq, in hex, also when retention went up to it; else null. */
+export async function readHash(
+  sql: Sql,
+  accountId: string,
+  seq: number | string,
+): Promise<string | null> {
+  const [row] = await sql<{ hash: string }>`
+    /* changes.readHash */
+    select encode(hash, 'hex') as hash from changes
+    where account_id = ${accountId} and seq = ${seq}
+    union all
+    select encode(hash, 'hex') from change_checkpoints
+    where account_id = ${accountId} and seq = ${seq}
+    limit 1`;
+  return row?.hash ?? null;
+}
 
 /** All changes of an account after a seq, oldest first. */
 export async function readAfter(

@@ -1,7 +1,7 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change, ChangeOperation, ChangeWhere } from '../datasources/change.ts';
-import { decodeCursor, encodeCursor } from '../datasources/cursor.ts';
+import { decodeCursor, encodeCursor, isSameChange } from '../datasources/cursor.ts';
 import { decodeId, encodeId, type IdKind, quote } from '../datasources/id.ts';
 import { AppError } from '../errors.ts';
 import { type PageInfo, pageSize } from './page.ts';
@@ -54,7 +54,7 @@ export async function changes(
   const { changes: repository } = context.datasources;
   const where = toWhere(accountId, input.where);
   const { epoch } = await repository.getHead(accountId);
-  const afterSeq = seqOf(input.after, epoch);
+  const afterSeq = await seqAfter(repository, accountId, epoch, input.after);
   const rows = await repository.list(accountId, where, { afterSeq, limit: limit + 1 });
   return connectionOf(rows, { limit, epoch, afterSeq });
 }
@@ -73,7 +73,7 @@ export async function rowChanges(
   const limit = pageSize(input.first, 'first');
   const { changes: repository } = context.datasources;
   const { epoch } = await repository.getHead(accountId);
-  const afterSeq = seqOf(input.after, epoch);
+  const afterSeq = await seqAfter(repository, accountId, epoch, input.after);
   const rows = await repository.listByRows(accountId, input.ids, { afterSeq, limit: limit + 1 });
   const byRow = Map.groupBy(rows, ({ ids: [id] }) => id);
   return input.ids.map((id) => connectionOf(byRow.get(id) ?? [], { limit, epoch, afterSeq }));
@@ -88,7 +88,7 @@ function connectionOf(
   }: { readonly limit: number; readonly epoch: string; readonly afterSeq: string | null },
 ): ChangeConnection {
   const nodes = rows.slice(0, limit).map(toPublic);
-  const edges = nodes.map((node) => ({ cursor: encodeCursor(epoch, node.seq), node }));
+  const edges = nodes.map((node) => ({ cursor: encodeCursor(epoch, node.seq, node.hash), node }));
   return {
     edges,
     nodes,
@@ -101,10 +101,19 @@ function connectionOf(
   };
 }
 
-function seqOf(after: string | null | undefined, epoch: string): string | null {
+/** @throws AppError BAD_INPUT for a cursor of another history */
+async function seqAfter(
+  repository: Context['datasources']['changes'],
+  accountId: string,
+  epoch: string,
+  after: string | null | undefined,
+): Promise<string | null> {
   if (after === null || after === undefined) return null;
   const cursor = decodeCursor(after);
-  if (cursor.epoch === epoch) return String(cursor.seq);
+  const isOwn =
+    cursor.epoch === epoch &&
+    (cursor.hash === '' || isSameChange(cursor, await repository.findHash(accountId, cursor.seq)));
+  if (isOwn) return String(cursor.seq);
   throw new AppError(
     'BAD_INPUT',
     'This cursor is not of this history: the database was restored, or it is of a snapshot.',

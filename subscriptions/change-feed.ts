@@ -1,6 +1,6 @@
 import type { CommittedLog } from '../datasources/append.ts';
-import { type Change, readAfter } from '../datasources/change.ts';
-import { type Cursor, encodeCursor } from '../datasources/cursor.ts';
+import { type Change, readAfter, readHash } from '../datasources/change.ts';
+import { type Cursor, encodeCursor, isSameChange, type Place } from '../datasources/cursor.ts';
 import type { Database } from '../datasources/database.ts';
 import type { Call } from '../datasources/lane.ts';
 import { AppError } from '../errors.ts';
@@ -92,13 +92,18 @@ export interface Watch {
    */
   head(limits: WaitLimits): Promise<Cursor>;
   /**
+   * Whether a cursor of this history is of a change that it really has. One that is of no change
+   * or was made by an earlier release is believed.
+   */
+  confirms(cursor: Cursor, reader: FeedReader): Promise<boolean>;
+  /**
    * The oldest changes after a place, without a gap; none: there are none yet. Null when that
    * cannot be told: the place is of another history or ahead of this one, or changes after it are
    * gone. While the database is away it waits.
    */
-  read(place: Cursor, reader: FeedReader): Promise<readonly Change[] | null>;
+  read(place: Place, reader: FeedReader): Promise<readonly Change[] | null>;
   /** Resolves when there may be changes after a place, or after `timeMs`. */
-  wait(place: Cursor, limits: WaitLimits): Promise<void>;
+  wait(place: Place, limits: WaitLimits): Promise<void>;
   /** Whether the end of the log was looked up within this time. */
   isFresh(withinMs: number): boolean;
   /** May be called twice. */
@@ -146,8 +151,8 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
   }
 
   /** With those who are at the same place: a crowd that returns is one statement. */
-  function readShared(tail: Tail, place: Cursor, reader: FeedReader): Promise<readonly Change[]> {
-    const key = encodeCursor(place.epoch, place.seq);
+  function readShared(tail: Tail, place: Place, reader: FeedReader): Promise<readonly Change[]> {
+    const key = encodeCursor(place.epoch, place.seq, '');
     let reading = tail.reads.get(key);
     if (reading === undefined) {
       // Not with its signal: the others stay when this one goes.
@@ -162,7 +167,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     return orAborted(reading, reader.signal);
   }
 
-  async function readTable(tail: Tail, place: Cursor, reader: FeedReader) {
+  async function readTable(tail: Tail, place: Place, reader: FeedReader) {
     const changes = await patiently(reader, () => readShared(tail, place, reader));
     if (tail.epoch !== place.epoch) return null;
     const first = changes.slice(0, lengthToHold(changes, place.seq));
@@ -170,7 +175,18 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     return first.length === 0 ? null : first;
   }
 
-  async function read(tail: Tail, place: Cursor, reader: FeedReader) {
+  async function confirms(tail: Tail, cursor: Cursor, reader: FeedReader): Promise<boolean> {
+    if (cursor.hash === '') return true;
+    const { ring, lastHash } = tail;
+    const held = cursor.seq === ring.headSeq ? lastHash : ring.hashOf(cursor.seq);
+    if (held !== null) return isSameChange(cursor, held);
+    const hash = await catchUp(reader, (call) =>
+      readHash(database.interactive.sql(call), tail.accountId, cursor.seq),
+    );
+    return isSameChange(cursor, hash);
+  }
+
+  async function read(tail: Tail, place: Place, reader: FeedReader) {
     if (tail.epoch !== place.epoch || place.seq > tail.ring.headSeq) {
       // Whoever read the place elsewhere may know more than the last poll.
       const head = await follower.headOf(tail, reader);
@@ -201,6 +217,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     follower.start();
     return {
       head: (limits) => follower.headOf(tail, limits),
+      confirms: (cursor, reader) => confirms(tail, cursor, reader),
       read: (place, reader) => read(tail, place, reader),
       async wait(place, limits) {
         follower.assertOpen();

@@ -130,7 +130,7 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
     const byAccount = new Map(heads.map((head) => [head.accountId, head]));
     for (const tail of asked) {
       const head = byAccount.get(tail.accountId);
-      if (head === undefined) tail.polledSeq = null;
+      if (head === undefined) tail.polled = null;
       else if (isReplaced(tail, head)) await rename(tail);
       else adoptHead(tail, head);
     }
@@ -209,9 +209,7 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
         leftMs === Number.POSITIVE_INFINITY ? others : { ...limits, timeMs: leftMs },
       );
     }
-    if (tail.polledSeq !== null && tail.epoch !== null) {
-      return { epoch: tail.epoch, seq: tail.polledSeq };
-    }
+    if (tail.polled !== null) return tail.polled;
     throw new AppError('NOT_FOUND', `There is no account ${JSON.stringify(tail.accountId)}.`, {
       path: ['account'],
     });

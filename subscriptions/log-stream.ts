@@ -107,11 +107,22 @@ async function open<Row, Event>(
 ): Promise<Opening<Row>> {
   const timeMs = Math.max(0, context.call.deadlineAt - performance.now());
   const head = await watch.head({ timeMs, signal: reader.signal });
-  const isReset = after !== null && (after.epoch !== head.epoch || after.seq > head.seq);
+  const isReset = after !== null && !(await isOf(head, after, watch, reader));
   if (after !== null && !isReset) return { place: after, events: [], goalSeq: head.seq };
   if (readSnapshot === null) return beginAt(head, isReset);
   const { feed } = context.services;
   return beginWith(feed, await feed.catchUp(reader, readSnapshot), isReset);
+}
+
+/** Whether a cursor is a place on the way to this head. */
+async function isOf(
+  head: Cursor,
+  cursor: Cursor,
+  watch: Watch,
+  reader: FeedReader,
+): Promise<boolean> {
+  if (cursor.epoch !== head.epoch || cursor.seq > head.seq) return false;
+  return watch.confirms(cursor, reader);
 }
 
 /** After a place that was lost. The database may be away, too: an open stream waits for it. */
@@ -137,9 +148,9 @@ function beginWith<Row>(
   isReset: boolean,
 ): Opening<Row> {
   const held = feed.rows.hold(rows);
-  const place = { epoch: head.epoch, seq: Number(head.seq) };
+  const place = { epoch: head.epoch, seq: Number(head.seq), hash: head.hash };
   // A client that has only a part of the snapshot must not resume as if it had all of it.
-  const cursor = encodeCursor(NOWHERE, head.seq);
+  const cursor = encodeCursor(NOWHERE, head.seq, '');
   function* events(): Generator<LogEvent<Row>> {
     if (isReset) yield { ...plainEvent<Row>('RESET', place, null), cursor };
     for (const row of held) yield { ...plainEvent<Row>('SNAPSHOT', place, null), cursor, row };
@@ -174,7 +185,7 @@ async function* follow<Row, Event>(
     if (changes === null) return;
     for (const change of changes) collect(options, change, conflation.add);
     const last = changes.at(-1);
-    if (last !== undefined) place = { epoch: place.epoch, seq: Number(last.seq) };
+    if (last !== undefined) place = { ...place, seq: Number(last.seq), hash: last.hash };
     const isCaughtUp = goalSeq !== null && place.seq >= goalSeq;
     // A reader that is behind and wants only the newest reads on before it tells.
     const isAtEnd = last === undefined || options.minIntervalMs === 0;
@@ -260,7 +271,7 @@ function changeEvent<Row>(
 ): LogEvent<Row> {
   return {
     kind: match.isLeft ? 'LEFT' : 'CHANGE',
-    cursor: encodeCursor(epoch, change.seq),
+    cursor: encodeCursor(epoch, change.seq, change.hash),
     seq: change.seq,
     previousSeq,
     at: change.at,
@@ -279,7 +290,7 @@ function plainEvent<Row>(
 ): LogEvent<Row> {
   return {
     kind,
-    cursor: encodeCursor(place.epoch, place.seq),
+    cursor: encodeCursor(place.epoch, place.seq, place.hash),
     seq: String(place.seq),
     previousSeq,
     at: instantOf(Date.now()),

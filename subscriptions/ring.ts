@@ -19,6 +19,8 @@ export interface Ring {
   restart(headSeq: number): void;
   /** Adds changes in the order of their seqs. What comes after a gap begins the ring anew. */
   append(changes: readonly Change[]): void;
+  /** The hash of the change with this seq; null: it is not held. */
+  hashOf(seq: number): string | null;
   /** Whether every change after this seq that there is at all is held. */
   covers(afterSeq: number): boolean;
   /** The oldest changes after a covered seq: up to `countMax`, and one more than fit in bytes. */
@@ -90,6 +92,10 @@ export function createRing(limits: {
         while (bytes > bytesMax) dropOldest();
       }
     },
+    hashOf: (seq) =>
+      seq > headSeq - length && seq <= headSeq
+        ? (slots[seq % lengthMax]?.change.hash ?? null)
+        : null,
     covers: (afterSeq) => afterSeq >= headSeq - length,
     read(afterSeq, { countMax, bytesMax: readBytesMax }) {
       const changes: Change[] = [];

@@ -1,5 +1,6 @@
 import type { CommittedLog } from '../datasources/append.ts';
 import type { Change, Head } from '../datasources/change.ts';
+import type { Cursor } from '../datasources/cursor.ts';
 import type { Clock } from './clock.ts';
 import { createRing, type Ring } from './ring.ts';
 import { createWaits, type Waits } from './waits.ts';
@@ -20,7 +21,7 @@ export interface Tail {
   /** Up to where there is something to read: a hint, which only reading confirms. */
   wantedSeq: number;
   /** The head as the last poll found it; null: there is no such account. */
-  polledSeq: number | null;
+  polled: Cursor | null;
 }
 
 export interface RingLimits {
@@ -38,7 +39,7 @@ export function createTail(accountId: string, clock: Clock, limits: RingLimits):
     epoch: null,
     lastHash: null,
     wantedSeq: 0,
-    polledSeq: null,
+    polled: null,
   };
 }
 
@@ -75,7 +76,7 @@ export function takeOver(tail: Tail, { previousHash, changes }: CommittedLog): b
 /** Takes over what a poll found of a log that is not replaced. */
 export function adoptHead(tail: Tail, head: Head): void {
   const seq = Number(head.seq);
-  tail.polledSeq = seq;
+  tail.polled = { epoch: head.epoch, seq, hash: head.hash };
   if (tail.epoch === head.epoch) {
     tail.wantedSeq = Math.max(tail.wantedSeq, seq);
     return;

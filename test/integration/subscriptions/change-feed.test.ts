@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Cursor } from '../../../datasources/cursor.ts';
+import type { Cursor, Place } from '../../../datasources/cursor.ts';
 import { type ChangeFeed, READ_BYTES_MAX, type Watch } from '../../../subscriptions/change-feed.ts';
 import { READ_CHANGES_MAX } from '../../../subscriptions/follower.ts';
 import type { TestClock } from '../../support/clock.ts';
@@ -43,9 +43,9 @@ function head(watch: Watch): Promise<Cursor> {
 }
 
 /** Everything after a place up to a seq, by as many reads as it takes. */
-async function readTo(watch: Watch, place: Cursor, seq: number): Promise<readonly number[]> {
+async function readTo(watch: Watch, place: Place, seq: number): Promise<readonly number[]> {
   const seqs: number[] = [];
-  for (let at = place; at.seq < seq; ) {
+  for (let at: Place = place; at.seq < seq; ) {
     const changes = await clock.passUntil(watch.read(at, READER));
     if (changes === null) throw new Error(`lost at ${at.seq}`);
     seqs.push(...changes.map((change) => Number(change.seq)));
@@ -68,7 +68,11 @@ describe('a watch', () => {
   it('knows the head and its epoch', async () => {
     await appendThings(3);
     const place = await head(feed.watch(accountId));
-    expect(place).toEqual({ epoch: expect.stringMatching(/^[0-9a-f]{8}$/), seq: 3 });
+    expect(place).toEqual({
+      epoch: expect.stringMatching(/^[0-9a-f]{8}$/),
+      seq: 3,
+      hash: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
   });
 
   it('says when there is no such account', async () => {
@@ -140,7 +144,7 @@ describe('a place', () => {
     await appendThings(3);
     const watch = feed.watch(accountId);
     const { epoch } = await head(watch);
-    const read = (place: Cursor) => clock.passUntil(watch.read(place, READER));
+    const read = (place: Place) => clock.passUntil(watch.read(place, READER));
     expect(await read({ epoch: 'ffffffff', seq: 3 })).toBeNull();
     expect(await read({ epoch, seq: 4 })).toBeNull();
     expect(await read({ epoch, seq: 3 })).toEqual([]);

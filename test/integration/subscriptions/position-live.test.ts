@@ -22,9 +22,12 @@ describe('a live stream', () => {
     );
     const again = await streams.takeMany(events, 3);
     expect(again.map(({ kind }) => kind)).toEqual(['RESET', 'SNAPSHOT', 'CAUGHT_UP']);
-    expect(again.at(-1)?.cursor).toBe('ffffffff.1');
+    expect(again.at(-1)?.cursor).toMatch(/^ffffffff\.1\.[0-9a-f]{8}$/);
     await streams.update(position, next(position));
-    expect(await streams.take(events)).toMatchObject({ kind: 'CHANGE', cursor: 'ffffffff.2' });
+    expect(await streams.take(events)).toMatchObject({
+      kind: 'CHANGE',
+      cursor: expect.stringMatching(/^ffffffff\.2\.[0-9a-f]{8}$/),
+    });
   });
 
   it('whose reader was so slow that changes are gone is reset', async () => {
