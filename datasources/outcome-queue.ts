@@ -147,34 +147,40 @@ export function createOutcomeQueueRepository(sql: Sql) {
             where account_id = ${accountId} and due_at <= ${upTo}
             order by due_at, prediction_id limit ${limit}) as first
           group by prediction_id
+        ), due as materialized (
+          select q.prediction_id, q.queued_ats, h.horizon_minutes, h.due_at, h.next_due_at,
+            coalesce(h.is_pending, false) as is_pending, p.exchange, p.symbol, p.interval,
+            p.predicted_at, candle_interval(p.interval) as lasts
+          from queued q
+          left join lateral (
+            select exchange, symbol, interval, predicted_at
+            from predictions where account_id = ${accountId} and id = q.prediction_id offset 0
+          ) as p on true
+          left join lateral (
+            select * from (
+              select horizon_minutes, due_at, is_pending,
+                lead(due_at) over (order by due_at) as next_due_at
+              from (
+                select horizon_minutes, resolved_at is null as is_pending,
+                  p.predicted_at + horizon_minutes * interval '1 minute' as due_at
+                from prediction_horizons
+                where account_id = ${accountId} and prediction_id = q.prediction_id offset 0
+              ) as own
+              where due_at >= q.due_from
+            ) as left_over
+            where due_at <= ${upTo}
+          ) as h on true
+          order by h.due_at nulls first, q.prediction_id
+          limit ${limit}
         )
-        select q.prediction_id, q.queued_ats, h.horizon_minutes, h.due_at, h.next_due_at,
-          coalesce(h.is_pending, false) as is_pending, p.exchange, p.symbol, p.interval,
-          p.predicted_at, s.close is not null as has_start, e.close is not null as has_end,
+        select d.prediction_id, d.queued_ats, d.horizon_minutes, d.due_at, d.next_due_at,
+          d.is_pending, d.exchange, d.symbol, d.interval, d.predicted_at,
+          s.close is not null as has_start, e.close is not null as has_end,
           (e.close / s.close - 1)::float8 as actual_return
-        from queued q
-        left join lateral (
-          select exchange, symbol, interval, predicted_at, candle_interval(interval) as lasts
-          from predictions where account_id = ${accountId} and id = q.prediction_id offset 0
-        ) as p on true
-        left join lateral (
-          select * from (
-            select horizon_minutes, due_at, is_pending,
-              lead(due_at) over (order by due_at) as next_due_at
-            from (
-              select horizon_minutes, resolved_at is null as is_pending,
-                p.predicted_at + horizon_minutes * interval '1 minute' as due_at
-              from prediction_horizons
-              where account_id = ${accountId} and prediction_id = q.prediction_id offset 0
-            ) as own
-            where due_at >= q.due_from
-          ) as left_over
-          where due_at <= ${upTo}
-        ) as h on true
-        left join lateral ${closeAt(fragment`p.predicted_at`)} as s on h.is_pending
-        left join lateral ${closeAt(fragment`h.due_at`)} as e on h.is_pending
-        order by h.due_at nulls first, q.prediction_id
-        limit ${limit}`;
+        from due d
+        left join lateral ${closeAt(fragment`d.predicted_at`)} as s on d.is_pending
+        left join lateral ${closeAt(fragment`d.due_at`)} as e on d.is_pending
+        order by d.due_at nulls first, d.prediction_id`;
     },
 
     /** Moves what was examined on in the queue and keeps what lacks a candle as gaps. */
@@ -273,6 +279,6 @@ export function createOutcomeQueueRepository(sql: Sql) {
 function closeAt(at: ReturnType<typeof fragment>) {
   return fragment`(
     select close from candles c
-    where c.exchange = p.exchange and c.symbol = p.symbol and c.interval = p.interval
-      and c.open_time = ${at} - p.lasts offset 0)`;
+    where c.exchange = d.exchange and c.symbol = d.symbol and c.interval = d.interval
+      and c.open_time = ${at} - d.lasts offset 0)`;
 }

@@ -42,39 +42,35 @@ export function createOutcomeRepository(sql: Sql, recorder: ChangeRecorder) {
     },
 
     /**
-     * Writes the outcomes of horizons that are pending, locked in the order of their keys, and
-     * records them as one change; one that has an outcome by now keeps it. Those written.
+     * Writes the outcomes of horizons that are pending and records them as one change; one that has
+     * an outcome by now keeps it. Those written.
      */
     async insertMany(
       accountId: string,
       outcomes: readonly NewOutcome[],
     ): Promise<readonly HorizonKey[]> {
       const ids = [...new Set(outcomes.map(({ predictionId }) => predictionId))].sort();
-      // The ids as an array: by a join alone every partition would be read.
+      // The ids as an array: by the join alone every partition would be read. Read by their index,
+      // the rows are locked in the order in which others lock them.
       const written = await sql<HorizonKey>`
         /* outcomes.insertMany */
-        with input as materialized (
-          select * from json_to_recordset(${JSON.stringify(outcomes)}::text::json) as i (
-            "predictionId" uuid, "horizonMinutes" int, "actualReturn" float8,
-            "actualDirection" text, "resolvedAt" timestamptz, "outcomeHash" text)
-        ), pending as materialized (
-          select prediction_id, horizon_minutes from prediction_horizons
-          where account_id = ${accountId} and prediction_id = any(${ids}::uuid[])
-            and actual_return is null
-            and (prediction_id, horizon_minutes) in (
-              select "predictionId", "horizonMinutes" from input)
-          order by prediction_id, horizon_minutes for no key update
-        )
         update prediction_horizons as h
-        set actual_return = i."actualReturn", actual_direction = i."actualDirection",
-          correct = h.direction = i."actualDirection",
-          return_error = h.predicted_return - i."actualReturn",
-          resolved_at = i."resolvedAt", outcome_hash = decode(i."outcomeHash", 'hex')
-        from pending join input as i on i."predictionId" = pending.prediction_id
-          and i."horizonMinutes" = pending.horizon_minutes
+        set actual_return = o.actual_return, actual_direction = o.actual_direction,
+          correct = h.direction = o.actual_direction,
+          return_error = h.predicted_return - o.actual_return,
+          resolved_at = o.resolved_at, outcome_hash = decode(o.outcome_hash, 'hex')
+        from unnest(
+          ${outcomes.map((one) => one.predictionId)}::uuid[],
+          ${outcomes.map((one) => one.horizonMinutes)}::int[],
+          ${outcomes.map((one) => one.actualReturn)}::float8[],
+          ${outcomes.map((one) => one.actualDirection)}::text[],
+          ${outcomes.map((one) => one.resolvedAt)}::timestamptz[],
+          ${outcomes.map((one) => one.outcomeHash)}::text[]
+        ) as o (prediction_id, horizon_minutes, actual_return, actual_direction, resolved_at,
+          outcome_hash)
         where h.account_id = ${accountId} and h.prediction_id = any(${ids}::uuid[])
-          and h.prediction_id = pending.prediction_id
-          and h.horizon_minutes = pending.horizon_minutes
+          and h.prediction_id = o.prediction_id and h.horizon_minutes = o.horizon_minutes
+          and h.actual_return is null
         returning h.prediction_id, h.horizon_minutes`;
       if (written.length > 0) {
         recorder.record({
