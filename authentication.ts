@@ -16,6 +16,8 @@ export interface Authentication {
   isCurrent(actor: Actor): boolean;
   /** Reads the keys now; then every few seconds, so that a revoked key ends on every node. */
   refresh(): Promise<void>;
+  /** Called when the keys were read, or could not be, and somebody is nobody any more since. */
+  onEnded(listener: () => void): void;
   /** When keys were used since the last call: Unix milliseconds by id. */
   takeUses(): ReadonlyMap<string, number>;
   close(): void;
@@ -33,8 +35,18 @@ export function createAuthentication(
   let uses = new Map<string, number>();
   let refreshesBegun = 0;
   let newestRead = 0;
+  const endings = createEndings();
 
   async function refresh(): Promise<void> {
+    try {
+      await read();
+    } finally {
+      // A key expires without a word of the database, too.
+      endings.look([...actors.values()].map(({ actor }) => actor));
+    }
+  }
+
+  async function read(): Promise<void> {
     lastRefreshAt = performance.now();
     refreshesBegun += 1;
     const turn = refreshesBegun;
@@ -85,12 +97,30 @@ export function createAuthentication(
       return known?.actor === actor && !isExpired(actor);
     },
     refresh,
+    onEnded: endings.onEnded,
     takeUses() {
       const taken = uses;
       uses = new Map();
       return taken;
     },
     close: () => clearInterval(timer),
+  };
+}
+
+/** Tells when somebody of the last look is nobody any more. */
+function createEndings() {
+  const listeners: (() => void)[] = [];
+  let current: ReadonlySet<Actor> = new Set();
+  return {
+    onEnded(listener: () => void): void {
+      listeners.push(listener);
+    },
+    look(actors: readonly Actor[]): void {
+      const before = current;
+      current = new Set(actors.filter((actor) => !isExpired(actor)));
+      if ([...before].every((actor) => current.has(actor))) return;
+      for (const listener of listeners) listener();
+    },
   };
 }
 

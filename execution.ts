@@ -23,6 +23,7 @@ import type { Call, Lane } from './datasources/lane.ts';
 import { MissingPartitionError } from './datasources/prediction.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import type { RateLimiter } from './rate-limit.ts';
+import { withLastError } from './event-streams.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
 import { useFrameAnswers } from './frame-answer.ts';
@@ -107,6 +108,9 @@ export function createExecution(options: ExecutionOptions) {
       return {
         onSubscribeResult: ({ result, setResult }) => {
           if (isResult(result)) setResult(toPublicResult(result, requestId, log));
+          else if (Symbol.asyncIterator in result && context.operation.onStream !== undefined) {
+            setResult(withLastError(result, (error) => toPublicError(error, requestId, log)));
+          }
           return {
             onNext: ({ result: next, setResult: setNext }) => {
               services.traffic.delivered(1);

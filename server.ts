@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import type { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
-import type { Actor } from './access.ts';
 import type { Authentication } from './authentication.ts';
 import { toPublicError } from './edge.ts';
 import { AppError, FatalError } from './errors.ts';
+import { createEventStreams, type EventStreams } from './event-streams.ts';
 import {
   BODY_BYTES_MAX,
   type createExecution,
@@ -53,6 +53,7 @@ const REQUEST_ID = /^[\w.:-]{1,100}$/;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { log } = options;
   const state = { isDraining: false, underWay: 0, onIdle: () => {} };
+  const streams = createEventStreams(options);
   const responses = new Set<ServerResponse>();
   const server = createServer((request, response) => {
     state.underWay += 1;
@@ -62,11 +63,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       state.underWay -= 1;
       if (state.underWay === 0) state.onIdle();
     });
-    handle(request, response, options, state.isDraining).catch((error: unknown) => {
-      log.error({ err: error }, 'a request failed outside of GraphQL');
-      if (!response.headersSent) response.writeHead(500);
-      response.end();
-    });
+    handle(request, response, options, { isDraining: state.isDraining, streams }).catch(
+      (error: unknown) => {
+        log.error({ err: error }, 'a request failed outside of GraphQL');
+        if (!response.headersSent) response.writeHead(500);
+        response.end();
+      },
+    );
   });
   // A client that sends its headers or its body slower than this holds nothing.
   server.headersTimeout = 10_000;
@@ -107,6 +110,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
+/** What a request needs of the server that it came to. */
+interface Reception {
+  readonly isDraining: boolean;
+  readonly streams: EventStreams;
+}
+
 /** A subscription over SSE: it ends by itself only when its client goes. */
 function isStream(response: ServerResponse): boolean {
   return String(response.getHeader('content-type')).startsWith('text/event-stream');
@@ -143,14 +152,14 @@ async function handle(
   request: IncomingMessage,
   response: ServerResponse,
   options: ServerOptions,
-  isDraining: boolean,
+  reception: Reception,
 ): Promise<void> {
   const path = (request.url ?? '/').split('?')[0];
   switch (path) {
     case '/livez':
       return sendText(response, 200, 'ok');
     case '/readyz': {
-      const isReady = !isDraining && (await options.isReady());
+      const isReady = !reception.isDraining && (await options.isReady());
       return sendText(response, isReady ? 200 : 503, isReady ? 'ready' : 'not ready');
     }
     case '/':
@@ -161,7 +170,7 @@ async function handle(
       if (options.isExplorerOn && isGraphiqlRequest(request)) {
         return sendGraphiql(request, response);
       }
-      return handleGraphql(request, response, options, isDraining);
+      return handleGraphql(request, response, options, reception);
     default:
       return sendText(response, 404, 'not found');
   }
@@ -171,7 +180,7 @@ async function handleGraphql(
   request: IncomingMessage,
   response: ServerResponse,
   options: ServerOptions,
-  isDraining: boolean,
+  { isDraining, streams }: Reception,
 ): Promise<void> {
   const requestId = requestIdOf(request);
   response.setHeader('x-request-id', requestId);
@@ -184,14 +193,15 @@ async function handleGraphql(
     response.once('close', release);
     const frames = isOneText(request) ? framesInText() : options.frameMemory.open();
     response.once('close', () => frames.release());
+    const ending = goneController(response);
     const operation: Operation = {
       requestId,
       actor,
       deadlineMs: deadlineOf(request),
       idempotencyKey: headerOf(request, 'idempotency-key'),
-      signal: goneSignal(response),
+      signal: ending.signal,
       onStream() {
-        holdSocket(response, options.rateLimiter, actor);
+        streams.hold({ actor, response, ending });
         release();
       },
       frames,
@@ -203,26 +213,18 @@ async function handleGraphql(
   }
 }
 
-/** A stream over SSE has its connection for itself, as a WebSocket has. */
-function holdSocket(response: ServerResponse, rateLimiter: RateLimiter, actor: Actor): void {
-  // Nobody would give it back.
-  if (response.closed) return;
-  response.once('close', rateLimiter.ownSocket(actor));
-  response.once('close', rateLimiter.openSocket());
-}
-
 /** What yoga streams as events or parts is made of whole texts. */
 function isOneText({ headers: { accept } }: IncomingMessage): boolean {
   return /event-stream|multipart/.test(accept ?? '');
 }
 
 /** Aborts when the client closes the connection before it has its answer. */
-function goneSignal(response: ServerResponse): AbortSignal {
+function goneController(response: ServerResponse): AbortController {
   const gone = new AbortController();
   response.once('close', () => {
     if (!response.writableFinished) gone.abort();
   });
-  return gone.signal;
+  return gone;
 }
 
 /**

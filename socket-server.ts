@@ -18,7 +18,6 @@ const FRAME_BYTES_MAX = 64 * 1024;
 const OPERATIONS_PER_SOCKET_MAX = 100;
 const INIT_TIMEOUT_MS = 5000;
 const PING_MS = 12_000;
-const ACTOR_CHECK_MS = 5000;
 const CLOSE_WAIT_MS = 2000;
 
 /** Codes that the stock client takes as final (4401) or as a reason to connect again. */
@@ -56,13 +55,11 @@ export function createSocketServer(options: ServerOptions): SocketServer {
     PING_MS,
   );
 
-  // A revoked or expired key ends its streams: checked per socket, not per event.
-  const timer = setInterval(() => {
+  authentication.onEnded(() => {
     for (const [socket, actor] of actors) {
-      if (!authentication.isCurrent(actor)) socket.close(CLOSE.forbidden, 'The key has ended.');
+      if (!authentication.isCurrent(actor)) forbid(socket);
     }
-  }, ACTOR_CHECK_MS);
-  timer.unref();
+  });
 
   function terminate(): void {
     for (const socket of sockets.clients) socket.terminate();
@@ -94,7 +91,6 @@ export function createSocketServer(options: ServerOptions): SocketServer {
       });
     },
     async close() {
-      clearInterval(timer);
       const gone = [...sockets.clients].map(
         (socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())),
       );
@@ -106,6 +102,13 @@ export function createSocketServer(options: ServerOptions): SocketServer {
     },
     terminate,
   };
+}
+
+/** Its key has ended: the client may come again with another one. */
+function forbid(socket: WebSocket): void {
+  socket.close(CLOSE.forbidden, 'The key has ended.');
+  // Whoever does not answer would keep its streams.
+  setTimeout(() => socket.terminate(), CLOSE_WAIT_MS).unref();
 }
 
 function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Protocol {
@@ -133,6 +136,10 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
       try {
         const actor = actors.get(extra.socket);
         if (actor === undefined) throw new AppError('UNAUTHENTICATED', 'Say who you are first.');
+        if (!options.authentication.isCurrent(actor)) {
+          forbid(extra.socket);
+          throw new AppError('UNAUTHENTICATED', 'The key was revoked or has expired.');
+        }
         if (Object.keys(subscriptions).length > OPERATIONS_PER_SOCKET_MAX) {
           const message = `A socket carries at most ${OPERATIONS_PER_SOCKET_MAX} operations.`;
           throw new AppError('RATE_LIMITED', message, { retryAfterMs: 1000 });

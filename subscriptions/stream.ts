@@ -1,7 +1,10 @@
+import { AppError } from '../errors.ts';
+
 /**
  * A generator that can be ended while it waits: `return`, or an abort of `outer`, aborts the signal
  * it was given, and what it waits for must end with that. A plain async generator would go on
- * waiting until its next event, and hold what it holds until then. Ended so, it is done, not failed.
+ * waiting until its next event, and hold what it holds until then. Ended so, it is done, not failed;
+ * unless the reason of `outer` is an AppError, which its reader is to see.
  */
 export function stream<Event>(
   generate: (signal: AbortSignal) => AsyncGenerator<Event, void, undefined>,
@@ -10,6 +13,7 @@ export function stream<Event>(
   const ended = new AbortController();
   const source = generate(ended.signal);
   const end = () => ended.abort();
+  let isFinished = false;
   if (outer?.aborted) end();
   else outer?.addEventListener('abort', end, { once: true });
 
@@ -22,9 +26,17 @@ export function stream<Event>(
       return result;
     } catch (error) {
       outer?.removeEventListener('abort', end);
-      if (ended.signal.aborted) return { done: true, value: undefined };
+      if (ended.signal.aborted) return finish();
       throw error;
     }
+  }
+
+  /** Done; or failed, once, with what `outer` was aborted for. */
+  function finish(): IteratorResult<Event, void> {
+    const reason: unknown = outer?.reason;
+    if (isFinished || !(reason instanceof AppError)) return { done: true, value: undefined };
+    isFinished = true;
+    throw reason;
   }
 
   async function close(): Promise<IteratorResult<Event, void>> {
@@ -34,8 +46,15 @@ export function stream<Event>(
   }
 
   return {
-    next: () => (ended.signal.aborted ? close() : settle(source.next())),
-    return: close,
+    async next() {
+      if (!ended.signal.aborted) return settle(source.next());
+      await close();
+      return finish();
+    },
+    return() {
+      isFinished = true;
+      return close();
+    },
     async throw(error) {
       await close();
       throw error;

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
+import { openEventStream } from '../support/event-stream.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Answer, startTestServer, type TestServer } from '../support/server.ts';
 import { connectSocket, openSocket, type TestSocket } from '../support/socket.ts';
@@ -113,7 +114,8 @@ describe('the operations of a key that are under way', () => {
       socket.send({ type: 'subscribe', id, payload: { query: STREAM } });
       expect((await socket.next(id)).type).toBe('next');
     }
-    const streams = [await openStream(), await openStream()];
+    const streams = [await openEventStream(server, STREAM), await openEventStream(server, STREAM)];
+    for (const stream of streams) await stream.read('CAUGHT_UP');
     expect((await server.request(VIEWER)).errors).toEqual([]);
     for (const stream of streams) stream.close();
   });
@@ -138,45 +140,16 @@ describe('the operations of a key that are under way', () => {
   });
 });
 
-interface Sse {
-  /** The text until its first event. */
-  readonly text: string;
-  close(): void;
-}
-
-async function openStream(): Promise<Sse> {
-  const gone = new AbortController();
-  const response = await fetch(`${server.url}/graphql`, {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      accept: 'text/event-stream',
-      authorization: `Bearer ${server.key}`,
-    },
-    body: JSON.stringify({ query: STREAM }),
-    signal: gone.signal,
-  });
-  // An iteration that is left would end the stream.
-  const reader = response.body?.getReader();
-  let text = '';
-  while (reader !== undefined && !text.includes('data:')) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    text += Buffer.from(value).toString();
-  }
-  return { text, close: () => gone.abort() };
-}
-
 describe('the sockets of a key', () => {
   it('are bounded with its SSE streams: one more is closed with 1013', async () => {
     await start({ SOCKETS_PER_KEY_MAX: '2' });
     const first = await connect();
-    const stream = await openStream();
-    expect(stream.text).toContain('CAUGHT_UP');
+    const stream = await openEventStream(server, STREAM);
+    expect(await stream.read('CAUGHT_UP')).toContain('CAUGHT_UP');
     const socket = await openSocket(server);
     socket.send({ type: 'connection_init', payload: { authorization: `Bearer ${server.key}` } });
     expect((await socket.closed).code).toBe(1013);
-    expect((await openStream()).text).toContain('RATE_LIMITED');
+    expect(await (await openEventStream(server, STREAM)).read('data:')).toContain('RATE_LIMITED');
     const { token } = await server.issueKey('VIEWER', ['main']);
     await connect(token);
     first.close();
@@ -191,7 +164,7 @@ it('refuses to upgrade more sockets than all keys together may have', async () =
   const first = await connect();
   await connect();
   await expect(openSocket(server)).rejects.toThrow('503');
-  expect((await openStream()).text).toContain('OVERLOADED');
+  expect(await (await openEventStream(server, STREAM)).read('data:')).toContain('OVERLOADED');
   first.close();
   await eventually(() => connect());
   const socket = new WebSocket(`${server.url.replace('http', 'ws')}/graphql`, ['other']);

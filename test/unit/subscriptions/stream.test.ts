@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { expect, it } from 'vitest';
+import { AppError } from '../../../errors.ts';
 import { stream } from '../../../subscriptions/stream.ts';
 import { createWaits } from '../../../subscriptions/waits.ts';
 import { createTestClock } from '../../support/clock.ts';
@@ -55,6 +56,32 @@ it('ends with the signal of its operation, and takes its listener away', async (
   const listening = makeStream(new AbortController().signal);
   await listening.events.return();
   expect(getEventListeners(outer.signal, 'abort')).toEqual([]);
+});
+
+it.each(['while it waits', 'between two events'])(
+  'fails once with the reason of its operation, when that is for its reader: %s',
+  async (when) => {
+    const outer = new AbortController();
+    const { state, events } = makeStream(outer.signal);
+    await events.next();
+    const waiting = when === 'while it waits' ? events.next() : null;
+    outer.abort(new AppError('UNAUTHENTICATED', 'The key has ended.'));
+    await expect(waiting ?? events.next()).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    expect(state.isFreed).toBe(true);
+    expect(await events.next()).toEqual({ done: true, value: undefined });
+  },
+);
+
+it('is done, and has not failed, for a reader that has left before', async () => {
+  const outer = new AbortController();
+  const { events } = makeStream(outer.signal);
+  await events.next();
+  const pending = events.next();
+  const left = events.return();
+  outer.abort(new AppError('UNAUTHENTICATED', 'The key has ended.'));
+  expect(await Promise.all([pending, left, events.next()])).toEqual(
+    Array.from({ length: 3 }, () => ({ done: true, value: undefined })),
+  );
 });
 
 it('fails with the error of its generator while nobody ended it', async () => {

@@ -1,0 +1,42 @@
+import type { TestServer } from './server.ts';
+
+/** A subscription over SSE, as a browser has it. */
+export interface TestEventStream {
+  readonly status: number;
+  /** What came until it contains `text`, or until the end. */
+  read(text: string): Promise<string>;
+  close(): void;
+}
+
+export async function openEventStream(
+  server: TestServer,
+  query: string,
+  key: string = server.key,
+): Promise<TestEventStream> {
+  const gone = new AbortController();
+  const response = await fetch(`${server.url}/graphql`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'text/event-stream',
+      authorization: `Bearer ${key}`,
+    },
+    body: JSON.stringify({ query }),
+    signal: gone.signal,
+  });
+  // An iteration that is left would end the stream.
+  const reader = response.body?.getReader();
+  let received = '';
+  return {
+    status: response.status,
+    async read(text) {
+      while (reader !== undefined && !received.includes(text)) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        received += Buffer.from(value).toString();
+      }
+      return received;
+    },
+    close: () => gone.abort(),
+  };
+}

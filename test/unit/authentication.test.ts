@@ -1,0 +1,64 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Authentication, createAuthentication } from '../../authentication.ts';
+import { issueApiKey, type StoredApiKey } from '../../datasources/api-key.ts';
+import { instantOf } from '../../datasources/instant.ts';
+import { eventually } from '../support/eventually.ts';
+
+let authentication: Authentication;
+let keys: readonly StoredApiKey[];
+let isAway: boolean;
+let ended: number;
+
+beforeEach(() => {
+  keys = [];
+  isAway = false;
+  ended = 0;
+  const list = async () => {
+    if (isAway) throw new Error('the database is away');
+    return keys;
+  };
+  authentication = createAuthentication(list, () => {});
+  authentication.onEnded(() => {
+    ended += 1;
+  });
+});
+
+afterEach(() => authentication.close());
+
+function issue(expiresAt: string | null = null) {
+  const values = { name: 'test', role: 'BOT', accounts: ['main'], expiresAt } as const;
+  return issueApiKey(values, instantOf(Date.now()));
+}
+
+describe('that somebody is nobody any more', () => {
+  it.each<[string, (key: StoredApiKey) => readonly StoredApiKey[]]>([
+    ['its key is revoked', (key) => [{ ...key, revokedAt: instantOf(Date.now()) }]],
+    ['its key is gone', () => []],
+    ['its key is for other accounts', (key) => [{ ...key, accounts: ['other'] }]],
+    ['its key has another role', (key) => [{ ...key, role: 'VIEWER' }]],
+    ['its key has expired', (key) => [{ ...key, expiresAt: '2020-01-01T00:00:00.000000Z' }]],
+  ])('is told once when %s', async (_what, change) => {
+    const { key, token } = issue();
+    keys = [key, issue().key];
+    await authentication.refresh();
+    const actor = authentication.authenticate(`Bearer ${token}`);
+    await authentication.refresh();
+    expect([ended, authentication.isCurrent(actor)]).toEqual([0, true]);
+    keys = [...change(key), ...keys.slice(1)];
+    await authentication.refresh();
+    expect([ended, authentication.isCurrent(actor)]).toEqual([1, false]);
+    await authentication.refresh();
+    expect(ended).toBe(1);
+  });
+
+  it('is told of a key that expires while the keys cannot be read', async () => {
+    const { key, token } = issue(instantOf(Date.now() + 50));
+    keys = [key];
+    await authentication.refresh();
+    const actor = authentication.authenticate(`Bearer ${token}`);
+    await eventually(() => expect(authentication.isCurrent(actor)).toBe(false));
+    isAway = true;
+    await expect(authentication.refresh()).rejects.toThrow('away');
+    expect(ended).toBe(1);
+  });
+});
