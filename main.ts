@@ -15,7 +15,7 @@ import type { Call } from './datasources/lane.ts';
 import { createMaintainer } from './datasources/maintainer.ts';
 import type { PostgresTarget } from './datasources/postgres.ts';
 import { startSchedule } from './datasources/schedule.ts';
-import { createUnitsOfWork, type UnitsOfWork } from './datasources/unit-of-work.ts';
+import { createUnitsOfWork, type OnCommit, type UnitsOfWork } from './datasources/unit-of-work.ts';
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { FatalError } from './errors.ts';
 import { createExecution } from './execution.ts';
@@ -98,13 +98,16 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       log.warn({ err: error }, 'the keys could not be read again');
     const authentication = createAuthentication(() => listKeys(database), warnOfKeys);
     undo.push(() => authentication.close());
-    const units = createUnitsOfWork(database, async ({ commits, entities, logs }) => {
+    const onCommit: OnCommit = ({ commits, entities, logs }) => {
       for (const log of logs) feed.take(log);
       for (const { account, seq } of commits) wake(account, seq);
       wakeups.publish(commits);
       // Before the answer: whoever made a key may use it at once, and a revoked one has ended.
-      if (entities.has('apiKey')) await authentication.refresh().catch(warnOfKeys);
-    });
+      return entities.has('apiKey') ? authentication.refresh().catch(warnOfKeys) : undefined;
+    };
+    const units = createUnitsOfWork(database, onCommit, (error) =>
+      log.error({ err: error }, 'a commit was not told on'),
+    );
     const adminKey = await ensureAdminKey(config, units);
     await authentication.refresh();
 

@@ -9,6 +9,7 @@ export interface Capture {
     record(change: NewChange): void;
     expectTradingState(): void;
     setTradingState(): void;
+    ownTradingState(): null;
     readonly actor: string;
     readonly at: string;
   };
@@ -36,6 +37,7 @@ export function createCapture(rows: number): Capture {
       },
       expectTradingState: () => undefined,
       setTradingState: () => undefined,
+      ownTradingState: () => null,
       actor: 'bench',
       at: '2026-01-01T00:00:00.000000Z',
     },

@@ -18,9 +18,6 @@ export type NewAccount = Pick<Account, 'id' | 'name' | 'hedgeMode'>;
 export const SYSTEM_ACCOUNT = '_system';
 
 export function createAccountRepository(sql: Sql, recorder: ChangeRecorder) {
-  // Set by this unit: the table has them from its last statement on.
-  const states = new Map<string, TradingState>();
-
   async function findByIds(ids: readonly string[]): Promise<readonly (Account | null)[]> {
     const rows = await sql<Account>`
       /* accounts.findByIds */
@@ -32,7 +29,7 @@ export function createAccountRepository(sql: Sql, recorder: ChangeRecorder) {
       const row = byId.get(id);
       return row === undefined
         ? null
-        : { ...row, tradingState: states.get(id) ?? row.tradingState };
+        : { ...row, tradingState: recorder.ownTradingState(id) ?? row.tradingState };
     });
   }
 
@@ -100,7 +97,6 @@ export function createAccountRepository(sql: Sql, recorder: ChangeRecorder) {
       const account = await get(accountId);
       recorder.expectTradingState(accountId, account.tradingState);
       recorder.setTradingState(accountId, tradingState);
-      states.set(accountId, tradingState);
       if (account.tradingState !== tradingState) {
         recorder.record({
           accountId,

@@ -4,7 +4,7 @@ import type { NewChange } from './change-recorder.ts';
 import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
 import { deadlineExceeded } from './slot.ts';
-import type { CollectedUnit } from './unit.ts';
+import { type CollectedUnit, stateChanged } from './unit.ts';
 import type { Answer, Committed, UnitRequest } from './unit-of-work.ts';
 
 /** The last change of an account that a unit of work touched. */
@@ -138,11 +138,7 @@ function appendError(error: unknown, changes: readonly NewChange[]): unknown {
   if (!(error instanceof DatabaseError)) return error;
   if (error.sqlState === UNKNOWN_ACCOUNT) return unknownAccount(changes);
   if (error.sqlState === LOCK_TIMEOUT) return deadlineExceeded();
-  if (error.sqlState !== TRADING_STATE_CHANGED) return error;
-  // Run again, the unit decides by the new state.
-  return new AppError('SERIALIZATION_FAILURE', 'The trading state changed meanwhile: try again.', {
-    cause: error,
-  });
+  return error.sqlState === TRADING_STATE_CHANGED ? stateChanged(error) : error;
 }
 
 function unknownAccount(changes: readonly NewChange[]): AppError {

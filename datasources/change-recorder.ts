@@ -48,8 +48,14 @@ export type TradingState = 'ACTIVE' | 'REDUCING' | 'HALTED';
 /** Collects what a unit of work changes; the unit appends it to the log just before its COMMIT. */
 export interface ChangeRecorder {
   record(change: NewChange): void;
-  /** The unit may commit only while the account's trading state is still this one. */
+  /**
+   * The unit may commit only while the account's trading state is still this one.
+   *
+   * @throws AppError SERIALIZATION_FAILURE when another one was expected before
+   */
   expectTradingState(accountId: string, state: TradingState): void;
+  /** What the unit itself sets; null: nothing, the table has the state. */
+  ownTradingState(accountId: string): TradingState | null;
   /** Sets the trading state with the commit. */
   setTradingState(accountId: string, state: TradingState): void;
   /** The ids as they stand in the log's `actor` and `request_id`, and the unit's own instant. */
@@ -66,6 +72,7 @@ export const NO_RECORDER: ChangeRecorder = {
   record: refuse,
   expectTradingState: refuse,
   setTradingState: refuse,
+  ownTradingState: () => null,
   get actor(): string {
     return refuse();
   },

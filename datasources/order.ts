@@ -207,7 +207,9 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
           ? []
           : [{ exchange, symbol, tickSize, stepSize, quoteAsset }],
       );
-      const { hedgeMode, tradingState } = first;
+      const { hedgeMode } = first;
+      // Set by an earlier field of the same operation, it is not in the table yet.
+      const tradingState = recorder.ownTradingState(accountId) ?? first.tradingState;
       return { hedgeMode, tradingState, registrations };
     },
 

@@ -76,7 +76,8 @@ export interface Committed {
 }
 
 /**
- * Told of each commit that changed something before it is answered: what it returns is waited for.
+ * Told of each commit that changed something before it is answered: what it returns is waited for,
+ * up to a second.
  */
 export type OnCommit = (committed: Committed) => Promise<void> | void;
 
@@ -93,6 +94,7 @@ export interface UnitsOfWork {
 }
 
 const PARTITION_ROUNDS_MAX = 3;
+const ON_COMMIT_MS_MAX = 1000;
 /** A table that is there, a range that is taken, a catalog row that changed under us. */
 const MADE_MEANWHILE: ReadonlySet<string | null> = new Set(['42P07', '42P17', 'XX000']);
 /** Unique keys that are looked up before they are inserted: the next run finds what is there. */
@@ -104,9 +106,31 @@ const TAKEN_MEANWHILE: ReadonlySet<string | null> = new Set([
 /** Thrown inside to leave the transaction with an outcome of another one. */
 class KeyHeldElsewhere extends Error {}
 
-export function createUnitsOfWork(database: Database, onCommit: OnCommit): UnitsOfWork {
+/** `onError` is given what `onCommit` throws: it changes nothing of what is answered. */
+export function createUnitsOfWork(
+  database: Database,
+  onCommit: OnCommit,
+  onError: (error: unknown) => void = ignore,
+): UnitsOfWork {
   // Repeats that arrive at this node while the first is under way wait here, without a connection.
   const inFlight = new Map<string, Promise<unknown>>();
+
+  /** What is committed is answered as that, whatever those who are told of it do. */
+  async function tell(committed: Committed): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const told = onCommit(committed);
+      if (told === undefined) return;
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, ON_COMMIT_MS_MAX);
+      });
+      await Promise.race([told, late]);
+    } catch (error) {
+      onError(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
 
   async function attempts<Response>(
     request: UnitRequest,
@@ -117,9 +141,7 @@ export function createUnitsOfWork(database: Database, onCommit: OnCommit): Units
       () => withPartitions(database, request.call, () => attempt(database, request, work)),
       mayRunAgain,
     );
-    if (outcome.kind === 'committed' && outcome.commits.length > 0) {
-      await onCommit(outcome);
-    }
+    if (outcome.kind === 'committed' && outcome.commits.length > 0) await tell(outcome);
     return outcome;
   }
 

@@ -31,10 +31,13 @@ export function createUnit(actor: string): CollectedUnit {
         changes.push(change);
       },
       expectTradingState: (accountId, state) => {
+        const known = states.get(accountId);
         // What this unit sets itself is not what the table has.
-        if (states.get(accountId)?.next !== undefined) return;
-        states.set(accountId, { ...states.get(accountId), expected: state });
+        if (known?.next !== undefined) return;
+        if (known?.expected !== undefined && known.expected !== state) throw stateChanged();
+        states.set(accountId, { ...known, expected: state });
       },
+      ownTradingState: (accountId) => states.get(accountId)?.next ?? null,
       setTradingState: (accountId, state) => {
         states.set(accountId, { ...states.get(accountId), next: state });
       },
@@ -55,6 +58,13 @@ export function createUnit(actor: string): CollectedUnit {
       },
     },
   };
+}
+
+/** Run again, the unit decides by the new state. */
+export function stateChanged(cause?: unknown): AppError {
+  return new AppError('SERIALIZATION_FAILURE', 'The trading state changed meanwhile: try again.', {
+    cause,
+  });
 }
 
 /** The answer as it may be stored: a secret is shown once, so a repeat gets an empty text. */

@@ -18,6 +18,7 @@ import {
   payload,
 } from './batch.ts';
 import { assertInstant, assertNotNegative, assertPositive, assertText, timeOf } from './check.ts';
+import { bounded } from './fold.ts';
 import {
   assertChangeable,
   lockNamed,
@@ -188,14 +189,14 @@ function closeOf(current: Position, { item, clientId, hash }: CheckedItem, at: s
     throw bad(`${closedAt} is before the position was opened.`, ['closedAt']);
   }
   const difference = new Decimal(item.price).minus(current.entryPrice).times(quantity);
-  const realizedPnl = toAmount(current.side === 'LONG' ? difference : difference.negated());
+  const realizedPnl = bounded(current.side === 'LONG' ? difference : difference.negated());
   const fees = item.fees ?? '0';
   const next: Position = {
     ...current,
     status: rest.isZero() ? (isLiquidated ? 'LIQUIDATED' : 'CLOSED') : 'OPEN',
     quantity: toAmount(rest),
-    realizedPnl: toAmount(new Decimal(current.realizedPnl).plus(realizedPnl)),
-    fees: toAmount(new Decimal(current.fees).plus(fees)),
+    realizedPnl: bounded(new Decimal(current.realizedPnl).plus(realizedPnl)),
+    fees: bounded(new Decimal(current.fees).plus(fees)),
     closeReason: rest.isZero() ? (item.reason ?? null) : current.closeReason,
     updatedAt: at,
     closedAt: rest.isZero() ? closedAt : null,

@@ -274,9 +274,9 @@ function average(
 }
 
 /** @throws AppError BAD_INPUT for an amount that cannot be stored */
-function bounded(value: InstanceType<typeof Decimal>): string {
+export function bounded(value: InstanceType<typeof Decimal>): string {
   if (value.abs().lt(AMOUNT_LIMIT)) return toAmount(value);
-  throw new AppError('BAD_INPUT', 'With this fill an amount has more than 20 integer digits.', {
+  throw new AppError('BAD_INPUT', 'With this an amount would have more than 20 integer digits.', {
     path: ['quantity'],
   });
 }

@@ -160,9 +160,22 @@ export async function logPredictions(
         accountId,
         valid.flatMap(({ id }) => (inserted.has(id) ? [] : [id])),
       );
+  if (isVanished(valid, inserted, hashes)) {
+    throw new AppError('SERIALIZATION_FAILURE', 'A stored prediction was deleted: try again.');
+  }
   const results = checked.map((one, index) => toResult(accountId, index, one, hashes));
   assertAccepted(mode, results);
   return payload(results);
+}
+
+/** Whether something was in the way of the insert and is gone: retention came in between. */
+function isVanished(
+  valid: readonly NewPrediction[],
+  inserted: ReadonlySet<string>,
+  hashes: ReadonlyMap<string, string> | null,
+): boolean {
+  if (hashes === null) return false;
+  return valid.some(({ id }) => !inserted.has(id) && !hashes.has(id));
 }
 
 /** `hashes` are those of the rows that were there before. */

@@ -59,6 +59,7 @@ function createTestRecorder() {
     },
     expectTradingState: () => {},
     setTradingState: () => {},
+    ownTradingState: () => null,
   };
   return { recorder, changes };
 }

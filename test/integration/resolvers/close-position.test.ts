@@ -127,6 +127,18 @@ describe('closePositions', () => {
     expect(statusesOf(none)).toEqual(['NOT_FOUND']);
   });
 
+  it('refuses the one item whose profit would have too many digits, and closes the others', async () => {
+    const huge = await openOne(server, openItem({ quantity: '1000000000000' }));
+    const other = await openOne(server, openItem());
+    const items = [
+      { id: huge.id, price: '1000000000000' },
+      { id: other.id, price: '101' },
+    ];
+    const closed = await close(server, items, PER_ITEM);
+    expect(statusesOf(closed)).toEqual(['REJECTED', 'UPDATED']);
+    expect(codesOf(closed)).toEqual(['BAD_INPUT', null]);
+  });
+
   it('answers each item in input order under PER_ITEM', async () => {
     const [a, b, closed] = await Promise.all([
       openOne(server, openItem()),

@@ -176,6 +176,23 @@ describe('placeOrders', () => {
     expect(codesOf(placed)).toEqual([null, 'TRADING_HALTED', 'TRADING_HALTED']);
   });
 
+  it('obeys the state that an earlier field of the same operation sets', async () => {
+    const both = `mutation ($state: SetTradingStateInput!, $place: PlaceOrdersInput!) {
+      setTradingState(input: $state) { tradingState }
+      placeOrders(input: $place) { results { status error { code } } }
+    }`;
+    const account = await makeAccount(server);
+    const run = async (state: string) => {
+      const data = await server.data<{ placeOrders: { results: unknown[] } }>(both, {
+        state: { account, state, reason: 'test' },
+        place: { account, mode: 'PER_ITEM', items: [orderItem()] },
+      });
+      return data.placeOrders.results[0];
+    };
+    expect(await run('HALTED')).toMatchObject({ error: { code: 'TRADING_HALTED' } });
+    expect(await run('ACTIVE')).toMatchObject({ status: 'CREATED' });
+  });
+
   it('lets only what reduces through while the account is REDUCING', async () => {
     const account = await makeAccount(server, { tradingState: 'REDUCING' });
     expect(await codeOfPlacing({}, account)).toBe('TRADING_REDUCING');
