@@ -168,6 +168,61 @@ mutation OneUnitOfWork(
 `,
   },
   {
+    name: 'Orders',
+    variables: null,
+    query: `# Each relation is one statement, however many orders the page has; so is totalCount.
+query Orders {
+  orders(account: "main", where: { symbols: ["ETHUSDT"] }, first: 20) {
+    totalCount
+    nodes {
+      id clientOrderId side status quantity filledQuantity averagePrice
+      trades { id price quantity realizedPnl commission executedAt }
+      position { id side status quantity entryPrice realizedPnl fees }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+`,
+  },
+  {
+    name: 'Exposure',
+    variables: null,
+    query: `# What is at stake now, at the newest marks; all of it is of one moment of the log.
+query Exposure {
+  exposure(account: "main") {
+    openPositions longNotional shortNotional netNotional grossNotional
+    unrealizedPnl realizedPnlToday fees asOfSeq
+  }
+}
+`,
+  },
+  {
+    name: 'Performance',
+    variables: null,
+    query: `# What closed positions have brought, in all and by strategy.
+query Performance {
+  all: tradingPerformance(account: "main") { ...figures }
+  byStrategy: tradingPerformance(account: "main", groupBy: [STRATEGY, SIDE]) { ...figures }
+}
+fragment figures on TradingPerformance {
+  strategy side closedPositions wins losses winRate grossProfit grossLoss netPnl fees
+  profitFactor expectancy averageWin averageLoss best worst averageHoldSeconds
+}
+`,
+  },
+  {
+    name: 'PnlSeries',
+    variables: { bucket: { size: '1d', timeZone: 'Europe/Berlin', fill: 'ZERO' } },
+    query: `# The course of realized profit, by days as the clock of the zone has them.
+query PnlSeries($bucket: BucketInput!) {
+  pnlSeries(account: "main", bucket: $bucket) {
+    maxDrawdown maxDrawdownFrom maxDrawdownTo sharpe sortino
+    points { at realizedPnl fees volume trades cumulativePnl drawdown }
+  }
+}
+`,
+  },
+  {
     name: 'Predictions',
     variables: { symbols: ['BTCUSDT', 'ETHUSDT', 'SOLUSDT'] },
     query: `# What the models say now, with every horizon.
