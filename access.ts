@@ -264,6 +264,7 @@ const RULES: Rules = {
     findHashes: 'predictions:write',
     insertMany: 'predictions:write',
     list: 'predictions:read',
+    listDetails: 'predictions:read',
     listHorizons: 'predictions:read',
     listLatest: 'predictions:read',
   },

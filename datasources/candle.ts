@@ -1,4 +1,5 @@
 import type { ChangeRecorder } from './change-recorder.ts';
+import type { TimeRange } from './keyset.ts';
 import { fragment, type Sql } from './sql.ts';
 
 /** One bar of market data. It belongs to no account; its changes stand in the log of `_system`. */
@@ -25,7 +26,7 @@ export function createCandleRepository(sql: Sql, recorder: ChangeRecorder) {
     /** The newest `last` candles of the range (from <= openTime < to), oldest first. */
     async list(
       series: CandleSeries,
-      range: { readonly from?: string | null; readonly to?: string | null } | null,
+      range: TimeRange | null,
       last: number,
     ): Promise<readonly Candle[]> {
       const rows = await sql<Candle>`

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { AppError } from '../errors.ts';
 import type { TradingState } from './change-recorder.ts';
+import type { TimeRange } from './keyset.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type ChangeOperation = 'INSERT' | 'UPDATE' | 'DELETE' | 'MARK' | 'DENIED';
@@ -44,7 +45,7 @@ export interface ChangeWhere {
   readonly actor?: string | null;
   readonly operations?: readonly ChangeOperation[] | null;
   /** from <= at < to */
-  readonly at?: { readonly from?: string | null; readonly to?: string | null } | null;
+  readonly at?: TimeRange | null;
 }
 
 const columns = fragment`

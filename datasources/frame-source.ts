@@ -9,14 +9,15 @@ import {
   PREDICTION_COLUMNS,
   TRADE_COLUMNS,
 } from './frame-column.ts';
+import { idsWithin, type TimeRange } from './keyset.ts';
 import { type PositionWhere, positionConditions } from './position.ts';
-import { type PredictionWhere, predictionBounds, predictionConditions } from './prediction.ts';
+import { type PredictionWhere, predictionConditions } from './prediction.ts';
 import { fragment, type SqlStatement } from './sql.ts';
 import { type TradeWhere, tradeConditions } from './trade.ts';
 
 export interface CandleWhere extends CandleSeries {
   /** from <= openTime < to */
-  readonly range?: { readonly from?: string | null; readonly to?: string | null } | null;
+  readonly range?: TimeRange | null;
 }
 
 /** The rows of a frame in SQL, for these columns. */
@@ -52,7 +53,7 @@ export function predictionSource(
     rows: fragment`
       from predictions
       join prediction_horizons as horizon on horizon.prediction_id = predictions.id
-        and horizon.account_id = ${accountId} ${predictionBounds(where, fragment`horizon.prediction_id`)}
+        and horizon.account_id = ${accountId} ${idsWithin(fragment`horizon.prediction_id`, where.predictedAt)}
       where predictions.account_id = ${accountId} ${predictionConditions(where)}`,
     key: fragment`predictions.id, horizon.horizon_minutes`,
     keyDescending: fragment`predictions.id desc, horizon.horizon_minutes desc`,

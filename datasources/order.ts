@@ -5,15 +5,8 @@ import {
   type TradingState,
   type Update,
 } from './change-recorder.ts';
-import {
-  assertAllUpdated,
-  type Cut,
-  INSTRUMENT_KEY,
-  isOneOf,
-  keyset,
-  type ListBounds,
-  type PositionSide,
-} from './position.ts';
+import { createKeyset, type ListBounds, type TimeRange, within } from './keyset.ts';
+import { assertAllUpdated, INSTRUMENT_KEY, isOneOf, type PositionSide } from './position.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 import type { OrderSide } from './trade.ts';
 
@@ -84,7 +77,7 @@ export interface OrderWhere {
   readonly strategy?: string | null;
   readonly clientOrderIds?: readonly string[] | null;
   /** from <= createdAt < to */
-  readonly createdAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+  readonly createdAt?: TimeRange | null;
 }
 
 /** An instrument as operators registered it; null: not said. */
@@ -122,34 +115,18 @@ const columns = fragment`
   o.updated_at, o.closed_at, o.version, o.position_id`;
 
 export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
+  const pages = createKeyset<Order, OrderWhere>(sql, {
+    names: {
+      findByIds: fragment`/* orders.findByIds */`,
+      list: fragment`/* orders.list */`,
+      count: fragment`/* orders.count */`,
+    },
+    table: fragment`orders o`,
+    columns,
+    conditions: orderConditions,
+  });
   return {
-    /** Rows in the order of `ids`; null where there is none. */
-    async findByIds(accountId: string, ids: readonly string[]): Promise<readonly (Order | null)[]> {
-      const rows = await sql<Order>`
-        /* orders.findByIds */
-        select ${columns} from orders o
-        where o.account_id = ${accountId} and o.id = any(${ids}::uuid[])`;
-      const byId = new Map(rows.map((row) => [row.id, row]));
-      return ids.map((id) => byId.get(id) ?? null);
-    },
-
-    /** Rows that match, by id, which is by the time they were placed. */
-    async list(accountId: string, where: OrderWhere, cut: Cut): Promise<readonly Order[]> {
-      return sql<Order>`
-        /* orders.list */
-        select ${columns} from orders o
-        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
-        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
-        limit ${cut.limit}`;
-    },
-
-    async count(accountId: string, where: OrderWhere): Promise<number> {
-      const [row] = await sql<{ count: number }>`
-        /* orders.count */
-        select count(*)::int as count from orders
-        where account_id = ${accountId} ${conditions(where)}`;
-      return row?.count ?? 0;
-    },
+    ...pages,
 
     /**
      * The orders whose fills moved each of these positions: the newest `each`, oldest first; `all`
@@ -272,7 +249,7 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
         /* orders.lockOpen */
         select ${columns} from orders o
         where account_id = ${accountId} and status in ('PENDING', 'OPEN', 'PARTIALLY_FILLED')
-          ${conditions(where)}
+          ${orderConditions(where)}
         order by id limit ${limit} for no key update`;
     },
 
@@ -358,8 +335,7 @@ function named(ids: readonly string[], clientOrderIds: readonly string[]): SqlSt
   return ids.length === 0 ? byName : fragment`(${byId} or ${byName})`;
 }
 
-function conditions(where: OrderWhere): SqlStatement<unknown> {
-  const { from, to } = where.createdAt ?? {};
+function orderConditions(where: OrderWhere): SqlStatement<unknown> {
   return fragment`
     ${where.ids ? fragment`and id = any(${where.ids}::uuid[])` : fragment``}
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
@@ -372,16 +348,5 @@ function conditions(where: OrderWhere): SqlStatement<unknown> {
         ? fragment`and client_order_id = any(${where.clientOrderIds}::text[])`
         : fragment``
     }
-    ${from ? fragment`and created_at >= ${from} and id >= ${lowestIdOf(from)}` : fragment``}
-    ${to ? fragment`and created_at < ${to} and id < ${lowestIdAfter(to)}` : fragment``}`;
-}
-
-/** The bounds on ids are for the index; they hold the whole millisecond of an instant. */
-export function lowestIdOf(instant: string): SqlStatement<unknown> {
-  return fragment`uuid_at(date_trunc('milliseconds', ${instant}::timestamptz))`;
-}
-
-export function lowestIdAfter(instant: string): SqlStatement<unknown> {
-  return fragment`uuid_at(
-    date_trunc('milliseconds', ${instant}::timestamptz) + interval '1 millisecond')`;
+    ${within(fragment`created_at`, where.createdAt)}`;
 }

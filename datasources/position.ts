@@ -4,6 +4,7 @@ import {
   recordUpdates,
   type Update,
 } from './change-recorder.ts';
+import { createKeyset, type TimeRange, within } from './keyset.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type PositionSide = 'LONG' | 'SHORT';
@@ -51,27 +52,13 @@ export interface PositionWhere {
   readonly side?: PositionSide | null;
   readonly strategy?: string | null;
   /** from <= openedAt < to */
-  readonly openedAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+  readonly openedAt?: TimeRange | null;
 }
 
 export interface PositionKey {
   readonly exchange: string;
   readonly symbol: string;
   readonly side: PositionSide;
-}
-
-/** How a page is cut: rows before or after a key, in one direction, at most `limit`. */
-export interface Cut {
-  readonly after: string | null;
-  readonly before: string | null;
-  readonly isDescending: boolean;
-  readonly limit: number;
-}
-
-/** How many rows of relations there may be: of each parent, and in all. */
-export interface ListBounds {
-  readonly each: number;
-  readonly all: number;
 }
 
 /** A row of `positions` as a Position. */
@@ -89,37 +76,18 @@ export const INSTRUMENT_KEY: SqlStatement<unknown> = fragment`
   hashtextextended(account_id || ':' || exchange || ':' || symbol, 1)`;
 
 export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
+  const pages = createKeyset<Position, PositionWhere>(sql, {
+    names: {
+      findByIds: fragment`/* positions.findByIds */`,
+      list: fragment`/* positions.list */`,
+      count: fragment`/* positions.count */`,
+    },
+    table: fragment`positions`,
+    columns,
+    conditions: positionConditions,
+  });
   return {
-    /** Rows in the order of `ids`; null where there is none. */
-    async findByIds(
-      accountId: string,
-      ids: readonly string[],
-    ): Promise<readonly (Position | null)[]> {
-      const rows = await sql<Position>`
-        /* positions.findByIds */
-        select ${columns} from positions
-        where account_id = ${accountId} and id = any(${ids}::uuid[])`;
-      const byId = new Map(rows.map((row) => [row.id, row]));
-      return ids.map((id) => byId.get(id) ?? null);
-    },
-
-    /** Rows that match, by id, which is by the time they were opened. */
-    async list(accountId: string, where: PositionWhere, cut: Cut): Promise<readonly Position[]> {
-      return sql<Position>`
-        /* positions.list */
-        select ${columns} from positions
-        where account_id = ${accountId} ${positionConditions(where)} ${keyset(cut)}
-        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
-        limit ${cut.limit}`;
-    },
-
-    async count(accountId: string, where: PositionWhere): Promise<number> {
-      const [row] = await sql<{ count: number }>`
-        /* positions.count */
-        select count(*)::int as count from positions
-        where account_id = ${accountId} ${positionConditions(where)}`;
-      return row?.count ?? 0;
-    },
+    ...pages,
 
     /**
      * Waits for other units that open positions of these instruments: in a one-way account LONG
@@ -334,16 +302,7 @@ export function positionConditions(where: PositionWhere): SqlStatement<unknown> 
     ${where.status ? fragment`and status = any(${where.status}::text[])` : fragment``}
     ${where.side ? fragment`and side = ${where.side}` : fragment``}
     ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}
-    ${where.openedAt?.from ? fragment`and opened_at >= ${where.openedAt.from}` : fragment``}
-    ${where.openedAt?.to ? fragment`and opened_at < ${where.openedAt.to}` : fragment``}`;
-}
-
-/** The rows strictly between the keys of a page; ids are ordered by time. */
-export function keyset(cut: Cut): SqlStatement<unknown> {
-  const [above, below] = cut.isDescending ? [cut.before, cut.after] : [cut.after, cut.before];
-  return fragment`
-    ${above === null ? fragment`` : fragment`and id > ${above}::uuid`}
-    ${below === null ? fragment`` : fragment`and id < ${below}::uuid`}`;
+    ${within(fragment`opened_at`, where.openedAt)}`;
 }
 
 /** Whether a row matches, as the database would decide; `ids` are row ids. */

@@ -1,9 +1,5 @@
-import {
-  type Direction,
-  predictionBounds,
-  predictionConditions,
-  type PredictionWhere,
-} from './prediction.ts';
+import { idsWithin } from './keyset.ts';
+import { type Direction, predictionConditions, type PredictionWhere } from './prediction.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type AccuracyDimension =
@@ -128,7 +124,7 @@ export function createPredictionAccuracyRepository(sql: Sql) {
               select predictions.model_version, predictions.symbol, predictions.predicted_at, h.*
               from predictions join prediction_horizons h on h.prediction_id = predictions.id
               where predictions.account_id = ${accountId} and h.account_id = ${accountId}
-                ${predictionConditions(where)} ${predictionBounds(where, fragment`h.prediction_id`)}
+                ${predictionConditions(where)} ${idsWithin(fragment`h.prediction_id`, where.predictedAt)}
             ) as own ${ranks.windows}
           ) as measured
           group by ${each(plain)} ${MARK_NAMES}

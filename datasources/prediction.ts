@@ -1,6 +1,5 @@
 import type { ChangeRecorder } from './change-recorder.ts';
-import { millisecondsOf } from './instant.ts';
-import { type Cut, keyset } from './position.ts';
+import { createKeyset, type TimeRange, within } from './keyset.ts';
 import { DatabaseError } from './postgres.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
@@ -29,7 +28,7 @@ export type HorizonRow = PredictionHorizon & {
   readonly predictionId: string;
 } & { readonly [Column in keyof PredictionOutcome]: PredictionOutcome[Column] | null };
 
-/** What a model said about one instrument at one instant. Its wide columns are read on demand. */
+/** What a model said about one instrument at one instant; its wide columns are PredictionDetails. */
 export interface Prediction {
   readonly accountId: string;
   readonly id: string;
@@ -43,16 +42,20 @@ export interface Prediction {
   readonly signalConfidence: number;
   readonly riskScore: number | null;
   readonly inferenceTimeMs: number | null;
-  readonly features: readonly number[] | null;
-  readonly indicators: unknown;
-  readonly metadata: unknown;
   readonly createdAt: string;
 }
 
+/** What of a prediction may be many kilobytes. */
+export interface PredictionDetails {
+  readonly id: string;
+  readonly features: readonly number[] | null;
+  readonly indicators: unknown;
+  readonly metadata: unknown;
+}
+
 /** What a client said of one prediction: it is hashed and stored as this one text. */
-export type PredictionContent = Omit<Prediction, 'accountId' | 'id' | 'createdAt'> & {
-  readonly horizons: readonly PredictionHorizon[];
-};
+export type PredictionContent = Omit<Prediction, 'accountId' | 'id' | 'createdAt'> &
+  Omit<PredictionDetails, 'id'> & { readonly horizons: readonly PredictionHorizon[] };
 
 export interface NewPrediction {
   readonly id: string;
@@ -75,7 +78,7 @@ export interface PredictionWhere {
   /** True: every horizon has its outcome; false: at least one is pending. */
   readonly resolved?: boolean | null;
   /** from <= predictedAt < to */
-  readonly predictedAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+  readonly predictedAt?: TimeRange | null;
 }
 
 /** A unit met a month without partitions: they are made outside of it, then it runs again. */
@@ -92,45 +95,21 @@ export class MissingPartitionError extends Error {
 
 const columns = fragment`
   account_id, id, exchange, symbol, interval, model_version, predicted_at,
-  trim_scale(price) as price, signal, signal_confidence, risk_score, inference_time_ms, features,
-  indicators, metadata, created_at`;
+  trim_scale(price) as price, signal, signal_confidence, risk_score, inference_time_ms, created_at`;
 
 export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
+  const pages = createKeyset<Prediction, PredictionWhere>(sql, {
+    names: {
+      findByIds: fragment`/* predictions.findByIds */`,
+      list: fragment`/* predictions.list */`,
+      count: fragment`/* predictions.count */`,
+    },
+    table: fragment`predictions`,
+    columns,
+    conditions: predictionConditions,
+  });
   return {
-    /** Rows in the order of `ids`; null where there is none. */
-    async findByIds(
-      accountId: string,
-      ids: readonly string[],
-    ): Promise<readonly (Prediction | null)[]> {
-      const rows = await sql<Prediction>`
-        /* predictions.findByIds */
-        select ${columns} from predictions
-        where account_id = ${accountId} and id = any(${ids}::uuid[])`;
-      const byId = new Map(rows.map((row) => [row.id, row]));
-      return ids.map((id) => byId.get(id) ?? null);
-    },
-
-    /** Rows that match, by id, which is by the time of the prediction. */
-    async list(
-      accountId: string,
-      where: PredictionWhere,
-      cut: Cut,
-    ): Promise<readonly Prediction[]> {
-      return sql<Prediction>`
-        /* predictions.list */
-        select ${columns} from predictions
-        where account_id = ${accountId} ${predictionConditions(where)} ${keyset(cut)}
-        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
-        limit ${cut.limit}`;
-    },
-
-    async count(accountId: string, where: PredictionWhere): Promise<number> {
-      const [row] = await sql<{ count: number }>`
-        /* predictions.count */
-        select count(*)::int as count from predictions
-        where account_id = ${accountId} ${predictionConditions(where)}`;
-      return row?.count ?? 0;
-    },
+    ...pages,
 
     /** The newest prediction of each symbol that has one, in the order of `symbols`. */
     async listLatest(
@@ -147,6 +126,17 @@ export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
             ${modelVersion === null ? fragment`` : fragment`and model_version = ${modelVersion}`}
           order by id desc limit 1) as latest
         order by wanted.place`;
+    },
+
+    /** The wide columns of these predictions, in no order; they never change. */
+    async listDetails(
+      accountId: string,
+      ids: readonly string[],
+    ): Promise<readonly PredictionDetails[]> {
+      return sql<PredictionDetails>`
+        /* predictions.listDetails */
+        select id, features, indicators, metadata from predictions
+        where account_id = ${accountId} and id = any(${ids}::uuid[])`;
     },
 
     /** The horizons of these predictions, shortest first within each. */
@@ -270,12 +260,10 @@ function toMissingPartition(error: unknown, predictions: readonly NewPrediction[
 
 /** What `where` asks of the columns of `predictions`, which has no other name in the statement. */
 export function predictionConditions(where: PredictionWhere): SqlStatement<unknown> {
-  const { from, to } = where.predictedAt ?? {};
   const pending = fragment`exists (
     select from prediction_horizons h
     where h.account_id = predictions.account_id and h.prediction_id = predictions.id
       and h.resolved_at is null)`;
-  // The bounds of the ids find the rows; predicted_at decides within a millisecond.
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
     ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
@@ -285,27 +273,9 @@ export function predictionConditions(where: PredictionWhere): SqlStatement<unkno
     ${isNumber(where.minConfidence) ? fragment`and signal_confidence >= ${where.minConfidence}` : fragment``}
     ${where.resolved === true ? fragment`and not ${pending}` : fragment``}
     ${where.resolved === false ? fragment`and ${pending}` : fragment``}
-    ${from ? fragment`and predicted_at >= ${from}` : fragment``}
-    ${to ? fragment`and predicted_at < ${to}` : fragment``}
-    ${predictionBounds(where, fragment`id`)}`;
-}
-
-/** The same range of time for a column with ids of predictions: partitions outside are not read. */
-export function predictionBounds(
-  { predictedAt }: PredictionWhere,
-  column: SqlStatement<unknown>,
-): SqlStatement<unknown> {
-  const { from, to } = predictedAt ?? {};
-  return fragment`
-    ${from ? fragment`and ${column} >= ${lowestUuidOf(millisecondsOf(from))}::uuid` : fragment``}
-    ${to ? fragment`and ${column} < ${lowestUuidOf(millisecondsOf(to) + 1)}::uuid` : fragment``}`;
+    ${within(fragment`predicted_at`, where.predictedAt)}`;
 }
 
 function isNumber(value: number | null | undefined): value is number {
   return value !== null && value !== undefined;
-}
-
-function lowestUuidOf(timeMs: number): string {
-  const time = Math.max(0, timeMs).toString(16).padStart(12, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-0000-0000-000000000000`;
 }

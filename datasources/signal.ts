@@ -1,5 +1,5 @@
 import type { ChangeRecorder } from './change-recorder.ts';
-import { type Cut, keyset } from './position.ts';
+import { createKeyset, type TimeRange, within } from './keyset.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type SignalType = 'LONG' | 'SHORT' | 'CLOSE_LONG' | 'CLOSE_SHORT' | 'NEUTRAL';
@@ -37,7 +37,7 @@ export interface SignalWhere {
   readonly status?: readonly SignalStatus[] | null;
   readonly strategy?: string | null;
   /** from <= createdAt < to */
-  readonly createdAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+  readonly createdAt?: TimeRange | null;
 }
 
 const columns = fragment`
@@ -54,37 +54,18 @@ export function createSignalRepository(sql: Sql, recorder: ChangeRecorder) {
     recorder.record({ accountId, entity: 'signal', operation: 'UPDATE', ids: [id], before, after });
   }
 
+  const pages = createKeyset<Signal, SignalWhere>(sql, {
+    names: {
+      findByIds: fragment`/* signals.findByIds */`,
+      list: fragment`/* signals.list */`,
+      count: fragment`/* signals.count */`,
+    },
+    table: fragment`signals`,
+    columns,
+    conditions: signalConditions,
+  });
   return {
-    /** Rows in the order of `ids`; null where there is none. */
-    async findByIds(
-      accountId: string,
-      ids: readonly string[],
-    ): Promise<readonly (Signal | null)[]> {
-      const rows = await sql<Signal>`
-        /* signals.findByIds */
-        select ${columns} from signals
-        where account_id = ${accountId} and id = any(${ids}::uuid[])`;
-      const byId = new Map(rows.map((row) => [row.id, row]));
-      return ids.map((id) => byId.get(id) ?? null);
-    },
-
-    /** Rows that match, by id, which is by the time they were created. */
-    async list(accountId: string, where: SignalWhere, cut: Cut): Promise<readonly Signal[]> {
-      return sql<Signal>`
-        /* signals.list */
-        select ${columns} from signals
-        where account_id = ${accountId} ${conditions(where)} ${keyset(cut)}
-        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
-        limit ${cut.limit}`;
-    },
-
-    async count(accountId: string, where: SignalWhere): Promise<number> {
-      const [row] = await sql<{ count: number }>`
-        /* signals.count */
-        select count(*)::int as count from signals
-        where account_id = ${accountId} ${conditions(where)}`;
-      return row?.count ?? 0;
-    },
+    ...pages,
 
     /** Waits for other units that create signals of these keys: no unique index has a window. */
     async lockKeys(accountId: string, keys: readonly SignalKey[]): Promise<void> {
@@ -196,13 +177,12 @@ export function createSignalRepository(sql: Sql, recorder: ChangeRecorder) {
   };
 }
 
-function conditions(where: SignalWhere): SqlStatement<unknown> {
+function signalConditions(where: SignalWhere): SqlStatement<unknown> {
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
     ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
     ${where.type ? fragment`and type = any(${where.type}::text[])` : fragment``}
     ${where.status ? fragment`and status = any(${where.status}::text[])` : fragment``}
     ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}
-    ${where.createdAt?.from ? fragment`and created_at >= ${where.createdAt.from}` : fragment``}
-    ${where.createdAt?.to ? fragment`and created_at < ${where.createdAt.to}` : fragment``}`;
+    ${within(fragment`created_at`, where.createdAt)}`;
 }

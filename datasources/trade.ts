@@ -1,6 +1,5 @@
 import { type ChangeRecorder, recordInserts } from './change-recorder.ts';
-import { lowestIdAfter, lowestIdOf } from './order.ts';
-import { type Cut, keyset, type ListBounds } from './position.ts';
+import { createKeyset, type ListBounds, type TimeRange, within } from './keyset.ts';
 import { fragment, type Sql, type SqlStatement } from './sql.ts';
 
 export type OrderSide = 'BUY' | 'SELL';
@@ -47,7 +46,7 @@ export interface TradeWhere {
   /** Of positions moved, and of those opened by a flip. */
   readonly positionIds?: readonly string[] | null;
   /** from <= executedAt < to */
-  readonly executedAt?: { readonly from?: string | null; readonly to?: string | null } | null;
+  readonly executedAt?: TimeRange | null;
 }
 
 /** The natural key of a fill: its order says the exchange and the symbol. */
@@ -63,34 +62,18 @@ const columns = fragment`
   t.strategy, t.executed_at, t.order_id, t.position_id, t.opened_position_id`;
 
 export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
+  const pages = createKeyset<Trade, TradeWhere>(sql, {
+    names: {
+      findByIds: fragment`/* trades.findByIds */`,
+      list: fragment`/* trades.list */`,
+      count: fragment`/* trades.count */`,
+    },
+    table: fragment`trades t`,
+    columns,
+    conditions: tradeConditions,
+  });
   return {
-    /** Rows in the order of `ids`; null where there is none. */
-    async findByIds(accountId: string, ids: readonly string[]): Promise<readonly (Trade | null)[]> {
-      const rows = await sql<Trade>`
-        /* trades.findByIds */
-        select ${columns} from trades t
-        where t.account_id = ${accountId} and t.id = any(${ids}::uuid[])`;
-      const byId = new Map(rows.map((row) => [row.id, row]));
-      return ids.map((id) => byId.get(id) ?? null);
-    },
-
-    /** Rows that match, by id, which is by the time of their execution. */
-    async list(accountId: string, where: TradeWhere, cut: Cut): Promise<readonly Trade[]> {
-      return sql<Trade>`
-        /* trades.list */
-        select ${columns} from trades t
-        where account_id = ${accountId} ${tradeConditions(where)} ${keyset(cut)}
-        order by id ${cut.isDescending ? fragment`desc` : fragment`asc`}
-        limit ${cut.limit}`;
-    },
-
-    async count(accountId: string, where: TradeWhere): Promise<number> {
-      const [row] = await sql<{ count: number }>`
-        /* trades.count */
-        select count(*)::int as count from trades
-        where account_id = ${accountId} ${tradeConditions(where)}`;
-      return row?.count ?? 0;
-    },
+    ...pages,
 
     /** The fills of each of these orders: the newest `each`, oldest first; `all` at most. */
     async listByOrders(
@@ -202,7 +185,6 @@ export function insertTrades(
 
 /** What a row of `trades` has to match; columns are not qualified. */
 export function tradeConditions(where: TradeWhere): SqlStatement<unknown> {
-  const { from, to } = where.executedAt ?? {};
   const { positionIds } = where;
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
@@ -216,6 +198,5 @@ export function tradeConditions(where: TradeWhere): SqlStatement<unknown> {
             or opened_position_id = any(${positionIds}::uuid[]))`
         : fragment``
     }
-    ${from ? fragment`and executed_at >= ${from} and id >= ${lowestIdOf(from)}` : fragment``}
-    ${to ? fragment`and executed_at < ${to} and id < ${lowestIdAfter(to)}` : fragment``}`;
+    ${within(fragment`executed_at`, where.executedAt)}`;
 }

@@ -1,5 +1,5 @@
 import type { PositionSide } from './position.ts';
-import { fragment, type Sql, type SqlStatement } from './sql.ts';
+import { fragment, joined, type Sql, type SqlStatement } from './sql.ts';
 import type { TradeWhere } from './trade.ts';
 
 export type PerformanceDimension = 'SYMBOL' | 'STRATEGY' | 'SIDE' | 'DAY';
@@ -44,7 +44,7 @@ export function createTradingPerformanceRepository(sql: Sql) {
       const grouping =
         keys.length === 0
           ? fragment``
-          : fragment`group by ${listed(keys)} order by ${listed(keys.map(ordered))}`;
+          : fragment`group by ${joined(keys, ', ')} order by ${joined(keys.map(ordered), ', ')}`;
       return sql<TradingPerformance>`
         /* tradingPerformance.list */
         with closed as (
@@ -75,7 +75,7 @@ export function createTradingPerformanceRepository(sql: Sql) {
           ${quotient(fragment`gross_loss`, fragment`losses`)} as average_loss,
           trim_scale(best) as best, trim_scale(worst) as worst, average_hold_seconds
         from summed
-        ${keys.length === 0 ? fragment`` : fragment`order by ${listed(keys.map(ordered))}`}`;
+        ${keys.length === 0 ? fragment`` : fragment`order by ${joined(keys.map(ordered), ', ')}`}`;
     },
   };
 }
@@ -97,18 +97,15 @@ const NULLS = {
 const DIMENSIONS = ['SYMBOL', 'STRATEGY', 'SIDE', 'DAY'] as const;
 
 function selected(dimensions: readonly PerformanceDimension[]): SqlStatement<unknown> {
-  return listed(
+  return joined(
     DIMENSIONS.map((each) => (dimensions.includes(each) ? COLUMNS[each] : NULLS[each])),
+    ', ',
   );
 }
 
 /** Names in the order of their code points, whatever the locale of the database. */
 function ordered(column: SqlStatement<unknown>): SqlStatement<unknown> {
   return column === COLUMNS.DAY ? column : fragment`${column} collate "C" nulls last`;
-}
-
-function listed(parts: readonly SqlStatement<unknown>[]): SqlStatement<unknown> {
-  return parts.reduce((before, part) => fragment`${before}, ${part}`);
 }
 
 /** Null where there is nothing to divide by. */

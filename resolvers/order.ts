@@ -29,12 +29,8 @@ export async function orders(
 ): Promise<Page<Order>> {
   const accountId = requireAccount(context.actor, input.account, 'orders:read');
   const where = toOrderWhere(accountId, input.where, ['where']);
-  const { orders: repository } = context.datasources;
-  return readPage(
-    input,
-    (cut) => repository.list(accountId, where, cut),
-    () => repository.count(accountId, where),
-  );
+  const { orders: rows } = context.datasources;
+  return readPage(input, { kind: 'order', accountId, where, rows });
 }
 
 /** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */

@@ -1,5 +1,5 @@
-import type { Cut } from '../datasources/position.ts';
-import { quote } from '../datasources/id.ts';
+import { encodeId, type IdKind, requireId } from '../datasources/id.ts';
+import type { Keyset } from '../datasources/keyset.ts';
 import { AppError } from '../errors.ts';
 
 export const PAGE_SIZE_DEFAULT = 50;
@@ -30,45 +30,55 @@ export interface Page<Row> {
   totalCount(): Promise<number>;
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+/** Whose rows a page has, and how they are read. */
+export interface PageSource<Row, Where> {
+  readonly kind: IdKind;
+  readonly accountId: string;
+  readonly where: Where;
+  readonly rows: Pick<Keyset<Row, Where>, 'list' | 'count'>;
+}
 
 /**
- * A page by keyset: the rows after (or before) a cursor in the order of their ids. A cursor is the
- * id of a row, so a page stays right while rows are added.
+ * A page by keyset: the rows after (or before) a cursor in the order of their ids, which is that of
+ * time. A cursor is the global id of a row: a page stays right while rows are added, and a cursor
+ * holds for any filter and either direction of its own kind and account.
  *
- * @throws AppError BAD_INPUT for a malformed cursor, `first` with `last`, or a size outside 1–500
+ * @throws AppError BAD_INPUT for a cursor that is malformed or of another page, `first` with `last`,
+ * or a size outside 1–500
  */
-export async function readPage<Row extends { readonly id: string }>(
-  pageArguments: PageArguments,
-  list: (cut: Cut) => Promise<readonly Row[]>,
-  totalCount: () => Promise<number>,
+export async function readPage<Row extends { readonly id: string }, Where>(
+  input: PageArguments,
+  { kind, accountId, where, rows }: PageSource<Row, Where>,
 ): Promise<Page<Row>> {
-  const { first, last } = pageArguments;
+  const { first, last } = input;
   if (isGiven(first) && isGiven(last)) {
     throw new AppError('BAD_INPUT', 'Give first or last, not both.', { path: ['last'] });
   }
   const isBackward = isGiven(last);
   const size = pageSize(isBackward ? last : first, isBackward ? 'last' : 'first');
-  const after = cursor(pageArguments.after, 'after');
-  const before = cursor(pageArguments.before, 'before');
-  const isDescending = (pageArguments.sort ?? 'DESC') === 'DESC';
+  const after = isGiven(input.after) ? requireId(input.after, kind, accountId, ['after']) : null;
+  const before = isGiven(input.before)
+    ? requireId(input.before, kind, accountId, ['before'])
+    : null;
+  const isDescending = (input.sort ?? 'DESC') === 'DESC';
   const cut = isBackward
     ? { after: before, before: after, isDescending: !isDescending, limit: size + 1 }
     : { after, before, isDescending, limit: size + 1 };
-  const rows = await list(cut);
-  const hasMore = rows.length > size;
-  const nodes = rows.slice(0, size);
+  const found = await rows.list(accountId, where, cut);
+  const hasMore = found.length > size;
+  const nodes = found.slice(0, size);
   if (isBackward) nodes.reverse();
+  const edges = nodes.map((node) => ({ cursor: encodeId(kind, accountId, node.id), node }));
   return {
-    edges: nodes.map((node) => ({ cursor: node.id, node })),
+    edges,
     nodes,
     pageInfo: {
       hasNextPage: isBackward ? before !== null : hasMore,
       hasPreviousPage: isBackward ? hasMore : after !== null,
-      startCursor: nodes[0]?.id ?? null,
-      endCursor: nodes.at(-1)?.id ?? null,
+      startCursor: edges[0]?.cursor ?? null,
+      endCursor: edges.at(-1)?.cursor ?? null,
     },
-    totalCount,
+    totalCount: () => rows.count(accountId, where),
   };
 }
 
@@ -87,16 +97,6 @@ export function pageSize(
   return chosen;
 }
 
-function cursor(text: string | null | undefined, name: string): string | null {
-  if (text === null || text === undefined) return null;
-  if (!UUID.test(text)) {
-    throw new AppError('BAD_INPUT', `${quote(text)} is not a cursor of this list.`, {
-      path: [name],
-    });
-  }
-  return text;
-}
-
-function isGiven(value: number | null | undefined): value is number {
+function isGiven<T>(value: T | null | undefined): value is T {
   return value !== null && value !== undefined;
 }

@@ -43,12 +43,8 @@ export async function positions(
 ): Promise<Page<Position>> {
   const accountId = requireAccount(context.actor, input.account, 'positions:read');
   const where = toPositionWhere(accountId, input.where);
-  const { positions: repository } = context.datasources;
-  return readPage(
-    input,
-    (cut) => repository.list(accountId, where, cut),
-    () => repository.count(accountId, where),
-  );
+  const { positions: rows } = context.datasources;
+  return readPage(input, { kind: 'position', accountId, where, rows });
 }
 
 /** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */

@@ -62,12 +62,8 @@ export async function predictions(
 ): Promise<Page<Prediction>> {
   const accountId = requireAccount(context.actor, input.account, 'predictions:read');
   const where = input.where ?? {};
-  const { predictions: repository } = context.datasources;
-  return readPage(
-    input,
-    (cut) => repository.list(accountId, where, cut),
-    () => repository.count(accountId, where),
-  );
+  const { predictions: rows } = context.datasources;
+  return readPage(input, { kind: 'prediction', accountId, where, rows });
 }
 
 /**

@@ -46,12 +46,8 @@ export async function signals(
 ): Promise<Page<Signal>> {
   const accountId = requireAccount(context.actor, input.account, 'signals:read');
   const where = input.where ?? {};
-  const { signals: repository } = context.datasources;
-  return readPage(
-    input,
-    (cut) => repository.list(accountId, where, cut),
-    () => repository.count(accountId, where),
-  );
+  const { signals: rows } = context.datasources;
+  return readPage(input, { kind: 'signal', accountId, where, rows });
 }
 
 export interface CreateSignalItem {

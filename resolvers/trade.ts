@@ -11,12 +11,8 @@ export async function trades(
 ): Promise<Page<Trade>> {
   const accountId = requireAccount(context.actor, input.account, 'trades:read');
   const where = toTradeWhere(accountId, input.where);
-  const { trades: repository } = context.datasources;
-  return readPage(
-    input,
-    (cut) => repository.list(accountId, where, cut),
-    () => repository.count(accountId, where),
-  );
+  const { trades: rows } = context.datasources;
+  return readPage(input, { kind: 'trade', accountId, where, rows });
 }
 
 /** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */

@@ -19,9 +19,9 @@ export function pageArguments(t: ArgumentBuilder) {
   return {
     sort: t({ type: SortDirection, defaultValue: 'DESC', description: 'By time.' }),
     first: t.int({ description: 'Rows after `after`: 1 to 500, default 50.' }),
-    after: t.string({ description: 'A cursor.' }),
+    after: t.string({ description: 'A cursor of this page: the id of a row.' }),
     last: t.int({ description: 'Rows before `before`, instead of `first`.' }),
-    before: t.string({ description: 'A cursor.' }),
+    before: t.string({ description: 'A cursor of this page.' }),
   };
 }
 

@@ -111,7 +111,7 @@ Position.implement({
 const PositionConnection = pageType<PositionRecord>('Position', Position);
 
 export const PositionWhere = builder.inputType('PositionWhere', {
-  description: 'All of the given must hold. Indexed: ids, symbols, status OPEN, openedAt by order.',
+  description: 'All of the given must hold. Indexed: ids, symbols, status OPEN, openedAt.',
   fields: (t) => ({
     ids: t.idList(),
     exchange: t.string(),

@@ -1,5 +1,3 @@
-import { dataloaderGetter } from '@pothos/plugin-dataloader';
-import type { Context } from '../context.ts';
 import { encodeId } from '../datasources/id.ts';
 import type {
   HorizonRow,
@@ -16,63 +14,27 @@ import {
 } from '../resolvers/prediction.ts';
 import { Account } from './account.ts';
 import { BatchCounts, batchFields, ItemError } from './batch.ts';
-import { builder, LOADER_BATCH_MAX } from './builder.ts';
+import { builder } from './builder.ts';
 import { Direction, ItemStatus } from './enums.ts';
 import { Node } from './node.ts';
 import { pageArguments, pageType } from './page.ts';
+import { byId, relationLoader } from './relation.ts';
 import { TimeRange } from './time-range.ts';
 
-type Key = `${string} ${string}`;
+const loadHorizons = relationLoader(async (context, accountId, ids) => {
+  const rows = await context.datasources.predictions.listHorizons(accountId, ids);
+  const found = Map.groupBy(rows, ({ predictionId }) => predictionId);
+  return (id): readonly HorizonRow[] => found.get(id) ?? [];
+});
 
-/** The horizons of predictions, by `account id`; one statement an account. */
-const horizonLoader = dataloaderGetter<Key, readonly HorizonRow[], string>(
-  { maxBatchSize: LOADER_BATCH_MAX },
-  (keys, context: object) => loadHorizons(keys, context as Context),
-  undefined,
-  false,
+const loadPrediction = relationLoader(async (context, accountId, ids) =>
+  byId(await context.datasources.predictions.findByIds(accountId, ids)),
 );
 
-/** Stored predictions, by `account id`; one statement an account. */
-const predictionLoader = dataloaderGetter<Key, PredictionRecord | null, string>(
-  { maxBatchSize: LOADER_BATCH_MAX },
-  (keys, context: object) => loadPredictions(keys, context as Context),
-  undefined,
-  false,
+/** The wide columns, which no other read has: one statement when any of them is asked for. */
+const loadDetails = relationLoader(async (context, accountId, ids) =>
+  byId(await context.datasources.predictions.listDetails(accountId, ids)),
 );
-
-async function loadHorizons(keys: readonly Key[], context: Context) {
-  const found = new Map<string, HorizonRow[]>();
-  for (const [accountId, ids] of idsByAccount(keys)) {
-    const rows = await context.datasources.predictions.listHorizons(accountId, ids);
-    for (const row of rows) {
-      const key = `${accountId} ${row.predictionId}`;
-      const list = found.get(key);
-      if (list === undefined) found.set(key, [row]);
-      else list.push(row);
-    }
-  }
-  return keys.map((key) => found.get(key) ?? []);
-}
-
-async function loadPredictions(keys: readonly Key[], context: Context) {
-  const found = new Map<string, PredictionRecord>();
-  for (const [accountId, ids] of idsByAccount(keys)) {
-    const rows = await context.datasources.predictions.findByIds(accountId, ids);
-    for (const row of rows) if (row !== null) found.set(`${accountId} ${row.id}`, row);
-  }
-  return keys.map((key) => found.get(key) ?? null);
-}
-
-function idsByAccount(keys: readonly Key[]): ReadonlyMap<string, readonly string[]> {
-  const ids = new Map<string, string[]>();
-  for (const key of keys) {
-    const [accountId = '', id = ''] = key.split(' ');
-    const list = ids.get(accountId);
-    if (list === undefined) ids.set(accountId, [id]);
-    else list.push(id);
-  }
-  return ids;
-}
 
 const PredictionOutcome = builder
   .objectRef<PredictionOutcomeRecord>('PredictionOutcome')
@@ -131,15 +93,29 @@ Prediction.implement({
     inferenceTimeMs: t.exposeFloat('inferenceTimeMs', { nullable: true }),
     features: t.floatList({
       nullable: true,
-      resolve: ({ features }) => (features === null ? null : [...features]),
+      description: 'Read, as indicators and metadata are, only when asked for.',
+      resolve: async ({ accountId, id }, _args, context) => {
+        const details = await loadDetails(context, accountId, id);
+        return details?.features ? [...details.features] : null;
+      },
     }),
-    indicators: t.expose('indicators', { type: 'JSON', nullable: true }),
-    metadata: t.expose('metadata', { type: 'JSON', nullable: true }),
+    indicators: t.field({
+      type: 'JSON',
+      nullable: true,
+      resolve: async ({ accountId, id }, _args, context) =>
+        (await loadDetails(context, accountId, id))?.indicators,
+    }),
+    metadata: t.field({
+      type: 'JSON',
+      nullable: true,
+      resolve: async ({ accountId, id }, _args, context) =>
+        (await loadDetails(context, accountId, id))?.metadata,
+    }),
     horizons: t.field({
       type: [PredictionHorizon],
       description: 'Shortest first.',
       resolve: async ({ accountId, id }, _args, context) => [
-        ...(await horizonLoader(context).load(`${accountId} ${id}`)),
+        ...(await loadHorizons(context, accountId, id)),
       ],
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was stored.' }),
@@ -178,7 +154,7 @@ const PredictionResult = builder.objectRef<PredictionResultRecord>('PredictionRe
       nullable: true,
       description: 'The stored row, read only when asked for; null where nothing is stored.',
       resolve: ({ accountId, id, isStored }, _args, context) =>
-        id === null || !isStored ? null : predictionLoader(context).load(`${accountId} ${id}`),
+        id === null || !isStored ? null : loadPrediction(context, accountId, id),
     }),
     error: t.expose('error', { type: ItemError, nullable: true }),
   }),

@@ -1,6 +1,6 @@
 import { dataloaderGetter } from '@pothos/plugin-dataloader';
 import type { Context } from '../context.ts';
-import type { ListBounds } from '../datasources/position.ts';
+import type { ListBounds } from '../datasources/keyset.ts';
 import { LOADER_BATCH_MAX } from './builder.ts';
 
 /** Rows of a relation whose length has no bound; the page of that noun has them all. */
@@ -13,7 +13,7 @@ type Load<Value> = (
 ) => Promise<(id: string) => Value>;
 
 /** What belongs to a row, by account and row id: one statement an account, however many rows. */
-function relationLoader<Value>(load: Load<Value>) {
+export function relationLoader<Value>(load: Load<Value>) {
   const loader = dataloaderGetter<string, Value, string>(
     { maxBatchSize: LOADER_BATCH_MAX },
     (keys, context: object) => loadAll(keys, context as Context, load),
@@ -40,8 +40,8 @@ async function loadAll<Value>(
   return keys.map((key) => values.get(key) as Value);
 }
 
-/** The rows of `findByIds` by their ids. */
-function byId<Row extends { readonly id: string }>(
+/** Rows by their ids. */
+export function byId<Row extends { readonly id: string }>(
   rows: readonly (Row | null)[],
 ): (id: string) => Row | null {
   const found = new Map(rows.flatMap((row) => (row === null ? [] : [[row.id, row] as const])));

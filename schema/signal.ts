@@ -51,7 +51,7 @@ Signal.implement({
 const SignalConnection = pageType<SignalRecord>('Signal', Signal);
 
 const SignalWhere = builder.inputType('SignalWhere', {
-  description: 'All of the given must hold. Indexed: symbols, createdAt by order.',
+  description: 'All of the given must hold. Indexed: symbols, createdAt.',
   fields: (t) => ({
     exchange: t.string(),
     symbols: t.stringList(),
