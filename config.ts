@@ -60,7 +60,7 @@ export interface Config {
   readonly shutdownMs: number;
   readonly heartbeatMs: number;
   readonly rateLimits: RateLimits;
-  /** GraphiQL and introspection for everyone who may connect. */
+  /** GraphiQL for everyone who may connect, introspection for keys that may explore. */
   readonly isExplorerOn: boolean;
   /** Days after which rows are deleted; null: never. */
   readonly retentionDays: Readonly<

@@ -62,6 +62,13 @@ export function costOf(
   return total;
 }
 
+/** Whether a valid operation asks for `__schema` or `__type`, however folded. */
+export function asksForSchema(
+  args: Pick<ExecutionArgs, 'schema' | 'document' | 'operationName'>,
+): boolean {
+  return planOf(args)?.root.children.some(({ isMeta }) => isMeta) ?? false;
+}
+
 /** The fields that each item of a list has by these nodes, up to the lists in it. */
 export function fieldsPerItem(nodes: readonly FieldNode[]): number {
   let fields = 0;
@@ -72,6 +79,8 @@ export function fieldsPerItem(nodes: readonly FieldNode[]): number {
 /** A field that has objects. */
 interface Step {
   readonly isList: boolean;
+  /** `__schema` or `__type`. */
+  readonly isMeta: boolean;
   /** How many rows it has or, of a page or an answer to a batch, the lists in it; null: untold. */
   readonly length: ((scope: Scope) => number | null) | null;
   /** What `@skip` and `@include` say of it and of the fragments it stands in. */
@@ -221,6 +230,7 @@ function stepOf(
   perItem.set(node, fields);
   return {
     isList: isListType(getNullableType(field.type)),
+    isMeta: node.name.value.startsWith('__'),
     length: parent.name.startsWith('__')
       ? introspectionLength(source.schema, node.name.value)
       : lengthOf(node, field, parent === source.batches),

@@ -73,6 +73,7 @@ export interface ExecutionOptions {
   readonly services: Services;
   readonly units: UnitsOfWork;
   readonly rateLimiter: RateLimiter;
+  readonly isExplorerOn: boolean;
   readonly log: Logger;
 }
 

@@ -127,7 +127,14 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     const services = createServices({ config, database, feed, authentication, undo });
     const rateLimiter = createRateLimiter(config.rateLimits);
     const schema = createSchema();
-    const execution = createExecution({ schema, services, units, rateLimiter, log });
+    const execution = createExecution({
+      schema,
+      services,
+      units,
+      rateLimiter,
+      isExplorerOn: config.isExplorerOn,
+      log,
+    });
     const server = await startServer({
       ...config,
       execution,
