@@ -6,11 +6,18 @@ const POSITION = `
     stopTriggeredKind strategy metadata version
   }`;
 
-/** History: candles and what the model says to them, so a restart finds both or neither. */
+/**
+ * History: candles and what the model says to them, so a restart finds both or neither. What the
+ * candles say about earlier predictions is stored with them.
+ */
 export const LOG_HISTORY = `
-  mutation DemoHistory($candles: IngestCandlesInput!, $predictions: LogPredictionsInput!) {
+  mutation DemoHistory(
+    $candles: IngestCandlesInput!, $predictions: LogPredictionsInput!
+    $outcomes: EvaluateOutcomesInput!
+  ) {
     ingestCandles(input: $candles) { created updated unchanged }
     logPredictions(input: $predictions) { counts { created replayed conflict rejected } }
+    evaluateOutcomes(input: $outcomes) { resolved }
   }`;
 
 const MARKED = 'updated triggered { kind position { ...DemoPosition } }';
@@ -19,10 +26,12 @@ const MARKED = 'updated triggered { kind position { ...DemoPosition } }';
 export const LOG_STEP = `
   mutation DemoStep(
     $candles: IngestCandlesInput!, $predictions: LogPredictionsInput!
+    $outcomes: EvaluateOutcomesInput!
     $first: MarkPricesInput!, $second: MarkPricesInput!, $last: MarkPricesInput!
   ) {
     ingestCandles(input: $candles) { created updated unchanged }
     logPredictions(input: $predictions) { counts { created replayed conflict rejected } }
+    evaluateOutcomes(input: $outcomes) { resolved }
     first: markPrices(input: $first) { ${MARKED} }
     second: markPrices(input: $second) { ${MARKED} }
     last: markPrices(input: $last) { ${MARKED} }

@@ -105,7 +105,7 @@ export function* predictFrames(
         const future = closes.get(frame.openTimeMs + minutes * 60_000)?.get(candle.symbol);
         return future === undefined ? null : future / close - 1;
       });
-      return forecaster.predict(candle, futureReturns);
+      return forecaster.predict(candle, frame.openTimeMs + CANDLE_MS, futureReturns);
     });
     closes.delete(frame.openTimeMs);
     return { ...frame, predictions };

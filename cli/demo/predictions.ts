@@ -26,8 +26,15 @@ const CONFIDENCE_SPAN = 0.39;
 
 /** Turns candles into predictions; keeps running indicators, so candles come oldest first. */
 export interface Forecaster {
-  /** `futureReturns`: the actual return over each of HORIZONS, null where nobody knows it. */
-  predict(candle: CandleItem, futureReturns: readonly (number | null)[]): LogPredictionItem;
+  /**
+   * What it says when the candle closes. `futureReturns`: the actual return over each of HORIZONS,
+   * null where nobody knows it.
+   */
+  predict(
+    candle: CandleItem,
+    closesAtMs: number,
+    futureReturns: readonly (number | null)[],
+  ): LogPredictionItem;
 }
 
 /**
@@ -38,7 +45,7 @@ export function createForecaster(seed: number, modelVersion: string): Forecaster
   const random = createRandom(seed, 'predictions');
   const gauges = new Map<string, Gauge>();
   return {
-    predict(candle, futureReturns) {
+    predict(candle, closesAtMs, futureReturns) {
       const gauge = gauges.get(candle.symbol) ?? createGauge(Number(candle.open));
       gauges.set(candle.symbol, gauge);
       readCandle(gauge, candle);
@@ -54,7 +61,7 @@ export function createForecaster(seed: number, modelVersion: string): Forecaster
         symbol: candle.symbol,
         interval: candle.interval,
         modelVersion,
-        predictedAt: candle.openTime,
+        predictedAt: new Date(closesAtMs).toISOString(),
         price: candle.close,
         signal: strongest.direction,
         signalConfidence: strongest.confidence,

@@ -204,7 +204,14 @@ function marketOf(session: Session, steps: readonly MarketStep[]) {
       mode: 'PER_ITEM',
       items: steps.flatMap((step) => step.predictions),
     },
+    // By the clock of the demo: by the real one, candles that are to come would be missing.
+    outcomes: { account: session.settings.account, upTo: closeOf(steps) },
   };
+}
+
+/** When the last candle closes. */
+function closeOf(steps: readonly MarketStep[]): string {
+  return new Date((steps.at(-1)?.openTimeMs ?? 0) + CANDLE_MS).toISOString();
 }
 
 function count(session: Session, steps: readonly MarketStep[]): void {

@@ -51,6 +51,13 @@ describe('tradewind demo', () => {
       expect(states).toEqual(expect.arrayContaining(['FILLED', 'CANCELED', 'EXPIRED', 'REJECTED']));
       expect(closed.nodes.map(({ closeReason }) => closeReason)).toContain('STOP_LOSS');
     }, WAIT);
+    const { predictionAccuracy } = await read<Accuracies>(ACCURACY);
+    expect(predictionAccuracy).toHaveLength(4);
+    for (const { resolved, accuracy } of predictionAccuracy) {
+      expect(resolved).toBeGreaterThan(1_500);
+      // Four deviations of a binomial with p = 0.47.
+      expect(Math.abs(accuracy.value - 0.47)).toBeLessThan(2 / Math.sqrt(resolved));
+    }
     const { closed, signals, balances } = await read<ClosedPositions>(CLOSED);
     for (const position of closed.nodes) {
       expect(position.closeReason).toMatch(/^[A-Z_]+$/);
@@ -135,6 +142,17 @@ interface Counts {
   readonly closed: Total;
   readonly predictions: Total;
 }
+
+interface Accuracies {
+  readonly predictionAccuracy: readonly {
+    readonly resolved: number;
+    readonly accuracy: { readonly value: number };
+  }[];
+}
+
+const ACCURACY = `{
+  predictionAccuracy(account: "main", groupBy: [HORIZON]) { resolved accuracy { value } }
+}`;
 
 const COUNTS = `{
   open: positions(account: "main", where: { status: [OPEN] }) { totalCount }

@@ -190,11 +190,12 @@ function spearman(pairs: readonly (readonly [number, number])[]): number | null 
   return sxx === 0 || syy === 0 ? null : sxy / Math.sqrt(sxx * syy);
 }
 
-/** One more than how many are smaller, and half of those others that are equal. */
+/** The mean of the places, from 1 on, that equal values take together. */
 function ranksOf(values: readonly number[]): readonly number[] {
-  return values.map((value) => {
-    const smaller = values.filter((other) => other < value).length;
-    const equal = values.filter((other) => other === value).length;
-    return smaller + (equal + 1) / 2;
-  });
+  const places = new Map<number, number[]>();
+  for (const [place, value] of values.toSorted((a, b) => a - b).entries()) {
+    // A map tells no zeros apart.
+    places.set(value, [...(places.get(value) ?? []), place + 1]);
+  }
+  return values.map((value) => mean(places.get(value) ?? []) ?? Number.NaN);
 }

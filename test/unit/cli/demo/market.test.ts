@@ -100,7 +100,7 @@ describe('makePredictions', () => {
     for (const [index, candle] of candles.entries()) {
       expect(predictions[index]).toMatchObject({
         symbol: candle.symbol,
-        predictedAt: candle.openTime,
+        predictedAt: new Date(Date.parse(candle.openTime) + CANDLE_MS).toISOString(),
         price: candle.close,
       });
     }
@@ -201,7 +201,8 @@ function takeFrames(count: number): MarketFrame[] {
 }
 
 function judge(prediction: LogPredictionItem, closes: ReadonlyMap<string, number>) {
-  const atMs = Date.parse(prediction.predictedAt);
+  // The candle that closed when it was said.
+  const atMs = Date.parse(prediction.predictedAt) - CANDLE_MS;
   return prediction.horizons.flatMap((item, index) => {
     const horizon = HORIZONS[index];
     const future = closes.get(`${prediction.symbol} ${atMs + item.horizonMinutes * 60_000}`);

@@ -194,7 +194,7 @@ function stepOf(
       ...prediction,
       symbol,
       modelVersion: 'test',
-      predictedAt: openTime,
+      predictedAt: new Date(openTimeMs + 900_000).toISOString(),
       price: prices.close,
       riskScore: 0.1,
       inferenceTimeMs: 1,
