@@ -28,7 +28,7 @@ import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
 import { useFrameAnswers } from './frame-answer.ts';
 import type { AnswerFrames } from './frame-memory.ts';
-import { boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
+import { boundFilters, boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
 
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
@@ -81,6 +81,7 @@ export interface ExecutionOptions {
 export function createExecution(options: ExecutionOptions) {
   const { schema, services, units, log } = options;
   boundLists(schema);
+  boundFilters(schema);
   const givenParams: Plugin<OperationContext> = {
     onRequestParse: ({ serverContext, setRequestParser }) => {
       const { given } = serverContext as unknown as OperationContext;

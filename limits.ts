@@ -2,10 +2,13 @@ import {
   type ASTVisitor,
   defaultFieldResolver,
   type ExecutionArgs,
+  getNamedType,
   getNullableType,
+  type GraphQLArgument,
   GraphQLError,
   type GraphQLFieldResolver,
   type GraphQLSchema,
+  isInputObjectType,
   isListType,
   isObjectType,
   type ValidationContext,
@@ -24,6 +27,8 @@ const FIELDS_MAX = 1000;
 export const NODES_MAX = 50_000;
 /** Fields of one answer, in the same two ways. */
 export const VALUES_MAX = 1_000_000;
+/** Entries of each list in a filter. */
+export const FILTER_ENTRIES_MAX = 500;
 /** Introspection is deeper than any question about trading. */
 const INTROSPECTION_DEPTH_MAX = 24;
 
@@ -191,4 +196,56 @@ function bounded(resolve: Resolver, isRelation: boolean): Resolver {
     const list = resolve(source, args, context, info);
     return list instanceof Promise ? list.then(count) : count(list);
   };
+}
+
+/**
+ * Checks the lists of every filter of this schema, before its resolver is asked: a filter is an input
+ * whose type is called `…Where`, as an argument or in one.
+ */
+export function boundFilters(schema: GraphQLSchema): void {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) || type.name.startsWith('__')) continue;
+    for (const field of Object.values(type.getFields())) {
+      const paths = field.args.flatMap(filtersIn);
+      if (paths.length === 0) continue;
+      const { resolve, subscribe } = field;
+      if (subscribe) field.subscribe = withFilters(subscribe, paths);
+      else if (resolve) field.resolve = withFilters(resolve, paths);
+    }
+  }
+}
+
+function filtersIn({ name, type }: GraphQLArgument): readonly (readonly string[])[] {
+  const named = getNamedType(type);
+  if (!isInputObjectType(named)) return [];
+  if (named.name.endsWith('Where')) return [[name]];
+  return Object.values(named.getFields()).flatMap((field) =>
+    getNamedType(field.type).name.endsWith('Where') ? [[name, field.name]] : [],
+  );
+}
+
+function withFilters(resolve: Resolver, paths: readonly (readonly string[])[]): Resolver {
+  return (source, args, context, info) => {
+    for (const path of paths) assertFilter(args, path);
+    return resolve(source, args, context, info);
+  };
+}
+
+/** @throws AppError BAD_INPUT over 500 entries */
+function assertFilter(args: Readonly<Record<string, unknown>>, path: readonly string[]): void {
+  let filter: unknown = args;
+  for (const name of path) filter = isRecord(filter) ? filter[name] : null;
+  if (!isRecord(filter)) return;
+  for (const [name, value] of Object.entries(filter)) {
+    if (!Array.isArray(value) || value.length <= FILTER_ENTRIES_MAX) continue;
+    throw new AppError(
+      'BAD_INPUT',
+      `${name} has ${value.length} entries; a filter may have at most ${FILTER_ENTRIES_MAX}.`,
+      { path: [...path, name], details: { entriesMax: FILTER_ENTRIES_MAX } },
+    );
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
