@@ -6,8 +6,8 @@ import {
   type Update,
 } from './change-recorder.ts';
 import { createKeyset, type ListBounds, type TimeRange, within } from './keyset.ts';
-import { assertAllUpdated, INSTRUMENT_KEY, isOneOf, type PositionSide } from './position.ts';
-import { fragment, type Sql, type SqlStatement } from './sql.ts';
+import { assertAllUpdated, INSTRUMENT_KEY, type PositionSide } from './position.ts';
+import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
 import type { OrderSide } from './trade.ts';
 
 export type OrderType =
@@ -339,7 +339,7 @@ function orderConditions(where: OrderWhere): SqlStatement<unknown> {
   return fragment`
     ${where.ids ? fragment`and id = any(${where.ids}::uuid[])` : fragment``}
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
-    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.symbols ? fragment`and ${isOneOf(fragment`symbol`, where.symbols, fragment`text`)}` : fragment``}
     ${where.status ? fragment`and status = any(${where.status}::text[])` : fragment``}
     ${where.side ? fragment`and side = ${where.side}` : fragment``}
     ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}

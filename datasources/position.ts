@@ -5,7 +5,7 @@ import {
   type Update,
 } from './change-recorder.ts';
 import { createKeyset, type TimeRange, within } from './keyset.ts';
-import { fragment, type Sql, type SqlStatement } from './sql.ts';
+import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
 
 export type PositionSide = 'LONG' | 'SHORT';
 export type PositionStatus = 'OPEN' | 'CLOSED' | 'LIQUIDATED';
@@ -264,22 +264,6 @@ export function updatePositions(
       and p.status = 'OPEN' and p.version = i.version - 1`;
 }
 
-/**
- * Whether a column is one of these values. A single one is an equality: the server plans it once,
- * where it plans an array anew each time as long as that seems to pay.
- */
-export function isOneOf(
-  column: SqlStatement<unknown>,
-  values: readonly string[],
-  type: SqlStatement<unknown>,
-): SqlStatement<unknown> {
-  const [first, ...others] = values;
-  if (first === undefined) return fragment`false`;
-  return others.length === 0
-    ? fragment`${column} = ${first}::${type}`
-    : fragment`${column} = any(${values}::${type}[])`;
-}
-
 /** Any exchange of these with any symbol of these: the index finds them; the pairs decide. */
 function areOneOf(
   instruments: readonly { readonly exchange: string; readonly symbol: string }[],
@@ -298,7 +282,7 @@ export function positionConditions(where: PositionWhere): SqlStatement<unknown> 
   return fragment`
     ${where.ids ? fragment`and id = any(${where.ids}::uuid[])` : fragment``}
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
-    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.symbols ? fragment`and ${isOneOf(fragment`symbol`, where.symbols, fragment`text`)}` : fragment``}
     ${where.status ? fragment`and status = any(${where.status}::text[])` : fragment``}
     ${where.side ? fragment`and side = ${where.side}` : fragment``}
     ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}

@@ -1,7 +1,7 @@
 import type { ChangeRecorder } from './change-recorder.ts';
 import { createKeyset, type TimeRange, within } from './keyset.ts';
 import { DatabaseError } from './postgres.ts';
-import { fragment, type Sql, type SqlStatement } from './sql.ts';
+import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
 
 export type Direction = 'LONG' | 'SHORT' | 'NEUTRAL';
 
@@ -266,7 +266,7 @@ export function predictionConditions(where: PredictionWhere): SqlStatement<unkno
       and h.resolved_at is null)`;
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
-    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.symbols ? fragment`and ${isOneOf(fragment`symbol`, where.symbols, fragment`text`)}` : fragment``}
     ${where.interval ? fragment`and interval = ${where.interval}` : fragment``}
     ${where.modelVersions ? fragment`and model_version = any(${where.modelVersions}::text[])` : fragment``}
     ${where.signal ? fragment`and signal = any(${where.signal}::text[])` : fragment``}

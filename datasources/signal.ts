@@ -1,6 +1,6 @@
 import type { ChangeRecorder } from './change-recorder.ts';
 import { createKeyset, type TimeRange, within } from './keyset.ts';
-import { fragment, type Sql, type SqlStatement } from './sql.ts';
+import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
 
 export type SignalType = 'LONG' | 'SHORT' | 'CLOSE_LONG' | 'CLOSE_SHORT' | 'NEUTRAL';
 export type SignalStatus = 'ACTIVE' | 'PROCESSED' | 'EXPIRED';
@@ -180,7 +180,7 @@ export function createSignalRepository(sql: Sql, recorder: ChangeRecorder) {
 function signalConditions(where: SignalWhere): SqlStatement<unknown> {
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
-    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.symbols ? fragment`and ${isOneOf(fragment`symbol`, where.symbols, fragment`text`)}` : fragment``}
     ${where.type ? fragment`and type = any(${where.type}::text[])` : fragment``}
     ${where.status ? fragment`and status = any(${where.status}::text[])` : fragment``}
     ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}

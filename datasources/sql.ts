@@ -118,6 +118,22 @@ export function joined(
   return new SqlStatement(['', ...between, ''], parts, runFragment);
 }
 
+/**
+ * Whether a column is one of these values. A single one is an equality: the server plans it once,
+ * where it plans an array anew each time as long as that seems to pay.
+ */
+export function isOneOf(
+  column: SqlStatement<unknown>,
+  values: readonly string[],
+  type: SqlStatement<unknown>,
+): SqlStatement<unknown> {
+  const [first, ...others] = values;
+  if (first === undefined) return fragment`false`;
+  return others.length === 0
+    ? fragment`${column} = ${first}::${type}`
+    : fragment`${column} = any(${values}::${type}[])`;
+}
+
 const IDENTIFIER = /^[a-zA-Z][a-zA-Z0-9_]{0,62}$/;
 
 /** A name of ours as a quoted identifier; never what a client said. */

@@ -1,6 +1,6 @@
 import { type ChangeRecorder, recordInserts } from './change-recorder.ts';
 import { createKeyset, type ListBounds, type TimeRange, within } from './keyset.ts';
-import { fragment, type Sql, type SqlStatement } from './sql.ts';
+import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
 
 export type OrderSide = 'BUY' | 'SELL';
 
@@ -188,7 +188,7 @@ export function tradeConditions(where: TradeWhere): SqlStatement<unknown> {
   const { positionIds } = where;
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
-    ${where.symbols ? fragment`and symbol = any(${where.symbols}::text[])` : fragment``}
+    ${where.symbols ? fragment`and ${isOneOf(fragment`symbol`, where.symbols, fragment`text`)}` : fragment``}
     ${where.side ? fragment`and side = ${where.side}` : fragment``}
     ${where.strategy ? fragment`and strategy = ${where.strategy}` : fragment``}
     ${where.orderIds ? fragment`and order_id = any(${where.orderIds}::uuid[])` : fragment``}

@@ -1,5 +1,5 @@
 import type { PositionSide } from './position.ts';
-import { fragment, joined, type Sql, type SqlStatement } from './sql.ts';
+import { fragment, isOneOf, joined, type Sql, type SqlStatement } from './sql.ts';
 import type { TradeWhere } from './trade.ts';
 
 export type PerformanceDimension = 'SYMBOL' | 'STRATEGY' | 'SIDE' | 'DAY';
@@ -122,7 +122,7 @@ function conditions(accountId: string, where: TradeWhere): SqlStatement<unknown>
   const { exchange, symbols, side, strategy, orderIds, positionIds } = where;
   return fragment`
     ${exchange ? fragment`and exchange = ${exchange}` : fragment``}
-    ${symbols ? fragment`and symbol = any(${symbols}::text[])` : fragment``}
+    ${symbols ? fragment`and ${isOneOf(fragment`symbol`, symbols, fragment`text`)}` : fragment``}
     ${side ? fragment`and side = ${side === 'SELL' ? 'LONG' : 'SHORT'}` : fragment``}
     ${strategy ? fragment`and strategy = ${strategy}` : fragment``}
     ${positionIds ? fragment`and id = any(${positionIds}::uuid[])` : fragment``}
