@@ -16,6 +16,7 @@ import { type Actor, restrict } from './access.ts';
 import { useAdmission } from './admission.ts';
 import { executeFast } from './coercion.ts';
 import type { Context, Services } from './context.ts';
+import { canonicalJson } from './datasources/canonical.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
 import { createDatasources, type Datasources } from './datasources/datasources.ts';
 import type { IdempotencyKey } from './datasources/idempotency.ts';
@@ -300,21 +301,12 @@ function idempotencyOf(
       path: ['extensions', 'idempotencyKey'],
     });
   }
-  const request = canonical([
+  const request = canonicalJson([
     params?.query,
     params?.operationName ?? null,
     params?.variables ?? {},
   ]);
   return { subject: actor.name, key: given, requestHash: digest('sha256', request, 'hex') };
-}
-
-/** JSON with the keys of objects in order, so that equal requests have equal texts. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) =>
-    typeof item === 'object' && item !== null && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
-  );
 }
 
 function rootOf(args: ExecutionArgs): string | null {

@@ -1,6 +1,7 @@
 import { hash as digest } from 'node:crypto';
 import type { BatchMode, Unit } from '../datasources/unit-of-work.ts';
 import { AppError } from '../errors.ts';
+import { canonicalJson } from '../datasources/canonical.ts';
 
 export const BATCH_ITEMS_MAX = 1000;
 /** Of all fields of one operation together, with what `cancelOrders` finds by `where`. */
@@ -238,7 +239,7 @@ export function assertUnique(
 
 /** The SHA-256 (hex) by which a repeat of an item is told from another one under the same name. */
 export function hashItem(item: object): string {
-  return hashText(JSON.stringify(item));
+  return hashText(canonicalJson(item));
 }
 
 /** The same of an item that is JSON already. */

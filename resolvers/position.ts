@@ -25,6 +25,7 @@ import {
 import { assertExchange, assertJson, assertLeverage, assertSymbol } from './check.ts';
 import { type Page, type PageArguments, readPage } from './page.ts';
 import { assertStops, type Stops } from './stop.ts';
+import { canonicalJson } from '../datasources/canonical.ts';
 
 export interface PositionResult extends ItemResult {
   readonly position: Position | null;
@@ -236,7 +237,7 @@ function nextState(
     stops.stopLossPrice === current.stopLossPrice &&
     stops.takeProfitPrice === current.takeProfitPrice &&
     leverage === current.leverage &&
-    JSON.stringify(metadata) === JSON.stringify(current.metadata)
+    canonicalJson(metadata) === canonicalJson(current.metadata)
   ) {
     return current;
   }

@@ -40,6 +40,7 @@ import {
   timeOf,
 } from './check.ts';
 import { type Page, type PageArguments, PAGE_SIZE_MAX, readPage } from './page.ts';
+import { canonical } from '../datasources/canonical.ts';
 
 const HORIZONS_MAX = 16;
 const HORIZON_MINUTES_MAX = 60 * 24 * 366;
@@ -227,8 +228,9 @@ function newPrediction(
     riskScore: item.riskScore ?? null,
     inferenceTimeMs: item.inferenceTimeMs ?? null,
     features: item.features ?? null,
-    indicators: item.indicators ?? null,
-    metadata: item.metadata ?? null,
+    // The hash is of the text: it must not depend on the order in which a client writes.
+    indicators: canonical(item.indicators ?? null),
+    metadata: canonical(item.metadata ?? null),
     horizons: newHorizons(item.horizons ?? []),
   };
   const content = JSON.stringify(said);

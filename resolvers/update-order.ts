@@ -33,6 +33,7 @@ import {
 } from './order.ts';
 import { instrumentOf, isGiven } from './position.ts';
 import { assertStops } from './stop.ts';
+import { canonicalJson } from '../datasources/canonical.ts';
 
 export interface UpdateOrderItem {
   readonly id?: string | null;
@@ -168,7 +169,7 @@ function nextState(
   assertMove(current, status);
   if (isFull && status !== 'FILLED') throw filledBy(wanted, status);
   const next = { ...wanted, status, closedAt: current.closedAt };
-  if (JSON.stringify(next) === JSON.stringify(current)) return current;
+  if (canonicalJson(next) === canonicalJson(current)) return current;
   const isClosed = !isOpenOrder(next);
   return {
     ...next,
