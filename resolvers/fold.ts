@@ -5,7 +5,7 @@ import type { Position, PositionSide } from '../datasources/position.ts';
 import { AppError } from '../errors.ts';
 import { examine, ItemRefusal } from './batch.ts';
 import { timeOf } from './check.ts';
-import { assertStops, type Stops } from './stop.ts';
+import { armed, assertStops, type Stops } from './stop.ts';
 
 /** One execution as the exchange told it. */
 export interface Fill extends Stops {
@@ -307,11 +307,10 @@ function withStops(
       warnings.push(`STOP_DROPPED: ${refusal.message}`);
       continue;
     }
-    next = {
-      ...next,
+    next = armed(next, {
       stopLossPrice: stops.stopLossPrice ?? next.stopLossPrice,
       takeProfitPrice: stops.takeProfitPrice ?? next.takeProfitPrice,
-    };
+    });
   }
   return { position: next, warnings };
 }

@@ -24,7 +24,7 @@ import {
 } from './batch.ts';
 import { assertExchange, assertJson, assertLeverage, assertSymbol } from './check.ts';
 import { type Page, type PageArguments, readPage } from './page.ts';
-import { assertStops, type Stops } from './stop.ts';
+import { armed, assertStops } from './stop.ts';
 import { canonicalJson } from '../datasources/canonical.ts';
 
 export interface PositionResult extends ItemResult {
@@ -242,26 +242,12 @@ function nextState(
     return current;
   }
   return {
-    ...current,
-    ...stops,
-    ...(isRearmed(current, stops) ? { stopTriggeredAt: null, stopTriggeredKind: null } : {}),
+    ...armed(current, stops),
     leverage,
     metadata,
     updatedAt: at,
     version: current.version + 1,
   };
-}
-
-/** Changing the stop that was crossed arms it again; changing the other one does not. */
-function isRearmed(current: Position, stops: Stops): boolean {
-  switch (current.stopTriggeredKind) {
-    case 'STOP_LOSS':
-      return stops.stopLossPrice !== current.stopLossPrice;
-    case 'TAKE_PROFIT':
-      return stops.takeProfitPrice !== current.takeProfitPrice;
-    case null:
-      return false;
-  }
 }
 
 function toResult({ index, current, next, refusal }: Decision): PositionResult {

@@ -1,5 +1,5 @@
 import { Decimal } from '../datasources/decimal.ts';
-import type { PositionSide } from '../datasources/position.ts';
+import type { Position, PositionSide } from '../datasources/position.ts';
 import { assertPositive } from './check.ts';
 import { ItemRefusal } from './batch.ts';
 
@@ -41,4 +41,24 @@ function assertSide(
     `The ${name} ${stop} of a ${side} position must be ${isBelow ? 'below' : 'above'} ${price}.`,
     [name],
   );
+}
+
+/** The position with these stops: changing the one that was crossed arms it again. */
+export function armed(current: Position, { stopLossPrice, takeProfitPrice }: Stops): Position {
+  const next = { ...current, stopLossPrice, takeProfitPrice };
+  return isRearmed(current, next)
+    ? { ...next, stopTriggeredAt: null, stopTriggeredKind: null }
+    : next;
+}
+
+/** Changing the other one does not. */
+function isRearmed(current: Position, next: Stops): boolean {
+  switch (current.stopTriggeredKind) {
+    case 'STOP_LOSS':
+      return next.stopLossPrice !== current.stopLossPrice;
+    case 'TAKE_PROFIT':
+      return next.takeProfitPrice !== current.takeProfitPrice;
+    case null:
+      return false;
+  }
 }

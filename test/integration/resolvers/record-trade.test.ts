@@ -35,6 +35,29 @@ async function codeOf(item: Item, account = 'main'): Promise<string | null> {
 }
 
 describe('recordTrades', () => {
+  it('arms a stop that was crossed again when a fill moves it, and leaves it when none does', async () => {
+    const symbol = makeSymbol();
+    const name = await order(symbol);
+    await recordOne(server, fillItem(name, { stopLossPrice: '90', takeProfitPrice: '200' }));
+    const item = { exchange: 'bybit', symbol, price: '85' };
+    await server.data(
+      'mutation ($input: MarkPricesInput!) { markPrices(input: $input) { updated } }',
+      { input: { account: 'main', items: [item] } },
+    );
+    const triggered = async () => {
+      const [row] = await server.sql`
+        select stop_triggered_kind as kind, stop_loss_price::float8 as stop
+        from positions where symbol = ${symbol}`;
+      return row;
+    };
+    expect(await triggered()).toEqual({ kind: 'STOP_LOSS', stop: 90 });
+    await recordOne(server, fillItem(name));
+    await recordOne(server, fillItem(name, { takeProfitPrice: '210' }));
+    expect(await triggered()).toEqual({ kind: 'STOP_LOSS', stop: 90 });
+    await recordOne(server, fillItem(name, { stopLossPrice: '80' }));
+    expect(await triggered()).toEqual({ kind: null, stop: 80 });
+  });
+
   it('books a fill, its order and the position it opens', async () => {
     const placed = await placeOne(server, { strategy: 'trend', leverage: '5' });
     const fill = fillItem(placed.clientOrderId, { commission: '0.05', commissionAsset: 'USDT' });
