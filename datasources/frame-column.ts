@@ -1,11 +1,17 @@
 import { fragment, type SqlStatement } from './sql.ts';
 
-/** How a column is written: `plain` as PostgreSQL does, the others as the rest of the API. */
+/**
+ * How a column is written: `plain` as PostgreSQL does; `word` is one of a few words that need no
+ * quoting; the last four are global ids; the others are as elsewhere in the API. Words and instants
+ * are never null, but `late` instants may be.
+ */
 type ColumnKind =
   | 'plain'
+  | 'word'
   | 'text'
   | 'decimal'
   | 'instant'
+  | 'late'
   | 'order'
   | 'position'
   | 'prediction'
@@ -22,6 +28,7 @@ export interface FrameColumn {
 export type FrameColumns = Readonly<Record<string, FrameColumn>>;
 
 const plain = (value: SqlStatement<unknown>): FrameColumn => ({ kind: 'plain', value });
+const word = (value: SqlStatement<unknown>): FrameColumn => ({ kind: 'word', value });
 const text = (value: SqlStatement<unknown>): FrameColumn => ({ kind: 'text', value });
 const decimal = (value: SqlStatement<unknown>): FrameColumn => ({ kind: 'decimal', value });
 const instant = (value: SqlStatement<unknown>): FrameColumn => ({ kind: 'instant', value });
@@ -29,7 +36,7 @@ const instant = (value: SqlStatement<unknown>): FrameColumn => ({ kind: 'instant
 /** Of each horizon: with one of them a frame has a row for each horizon. */
 export const HORIZON_COLUMNS: FrameColumns = {
   horizonMinutes: plain(fragment`horizon.horizon_minutes`),
-  direction: plain(fragment`horizon.direction`),
+  direction: word(fragment`horizon.direction`),
   confidence: plain(fragment`horizon.confidence`),
   predictedReturn: plain(fragment`horizon.predicted_return`),
   actualReturn: plain(fragment`horizon.actual_return`),
@@ -44,7 +51,7 @@ export const PREDICTION_COLUMNS: FrameColumns = {
   symbol: text(fragment`predictions.symbol`),
   interval: text(fragment`predictions.interval`),
   modelVersion: text(fragment`predictions.model_version`),
-  signal: plain(fragment`predictions.signal`),
+  signal: word(fragment`predictions.signal`),
   signalConfidence: plain(fragment`predictions.signal_confidence`),
   price: decimal(fragment`predictions.price`),
   riskScore: plain(fragment`predictions.risk_score`),
@@ -56,7 +63,7 @@ export const TRADE_COLUMNS: FrameColumns = {
   executedAt: instant(fragment`trades.executed_at`),
   exchange: text(fragment`trades.exchange`),
   symbol: text(fragment`trades.symbol`),
-  side: plain(fragment`trades.side`),
+  side: word(fragment`trades.side`),
   price: decimal(fragment`trades.price`),
   quantity: decimal(fragment`trades.quantity`),
   commission: decimal(fragment`trades.commission`),
@@ -82,11 +89,11 @@ export const MARK_COLUMNS: FrameColumns = {
 export const POSITION_COLUMNS: FrameColumns = {
   id: { kind: 'position', value: fragment`positions.id` },
   openedAt: instant(fragment`positions.opened_at`),
-  closedAt: instant(fragment`positions.closed_at`),
+  closedAt: { kind: 'late', value: fragment`positions.closed_at` },
   exchange: text(fragment`positions.exchange`),
   symbol: text(fragment`positions.symbol`),
-  side: plain(fragment`positions.side`),
-  status: plain(fragment`positions.status`),
+  side: word(fragment`positions.side`),
+  status: word(fragment`positions.status`),
   quantity: decimal(fragment`positions.quantity`),
   entryPrice: decimal(fragment`positions.entry_price`),
   realizedPnl: decimal(fragment`positions.realized_pnl`),
@@ -103,7 +110,7 @@ export const CANDLE_COLUMNS: FrameColumns = {
   volume: decimal(fragment`candles.volume`),
 };
 
-/** The value of a column as its JSON shows it. */
+/** The value of one row as it is shown. */
 export function shownAs(
   { kind, value }: FrameColumn,
   accountId: string,
@@ -111,6 +118,7 @@ export function shownAs(
 ): SqlStatement<unknown> {
   switch (kind) {
     case 'plain':
+    case 'word':
     case 'text':
       return value;
     case 'decimal':
@@ -118,9 +126,36 @@ export function shownAs(
         ? fragment`(${value})::float8`
         : fragment`trim_scale(${value})::text`;
     case 'instant':
+    case 'late':
       // The session's zone is UTC.
       return fragment`to_char(${value}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
     default:
       return fragment`${`${kind}.${accountId}.`}::text || ${value}`;
+  }
+}
+
+/** What `arrayOf` is given for each row. */
+export function itemOf(
+  column: FrameColumn,
+  accountId: string,
+  decimals: DecimalFormat,
+): SqlStatement<unknown> {
+  // The text that PostgreSQL has for it: `2026-01-15 12:00:00.5`. to_char takes five times as long.
+  if (column.kind === 'instant') return fragment`(${column.value} at time zone 'UTC')::text`;
+  return shownAs(column, accountId, decimals);
+}
+
+/** The JSON array of a column's items in the order of the rows; null where there are none. */
+export function arrayOf({ kind }: FrameColumn, item: SqlStatement<unknown>): SqlStatement<unknown> {
+  switch (kind) {
+    case 'word':
+      return fragment`'["' || string_agg(${item}, '","') || '"]'`;
+    case 'instant':
+      return fragment`'["' || replace(string_agg(${item} || case octet_length(${item})
+        when 19 then '.000000Z'
+        else substr('.000000Z', octet_length(${item}) - 18)
+      end, '","'), ' ', 'T') || '"]'`;
+    default:
+      return fragment`json_agg(${item})::text`;
   }
 }

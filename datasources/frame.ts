@@ -1,4 +1,4 @@
-import { type DecimalFormat, shownAs } from './frame-column.ts';
+import { arrayOf, type DecimalFormat, itemOf } from './frame-column.ts';
 import {
   type CandleWhere,
   candleSource,
@@ -81,7 +81,8 @@ async function read(
   const columns = source.columns.map(([name, column]) => ({
     text: name,
     name: identifier(name),
-    value: shownAs(column, source.accountId, decimals),
+    item: itemOf(column, source.accountId, decimals),
+    column,
     shownTimes: shown.get(name) ?? 1,
   }));
   const list = (part: (column: (typeof columns)[number]) => SqlStatement<unknown>, between = '') =>
@@ -105,9 +106,9 @@ async function read(
       )}, 0) as bytes
       from (
         select count(*) as count
-          ${list(({ name }) => fragment`, json_agg(matching.${name})::text as ${name}`)}
+          ${list(({ name, column }) => fragment`, ${arrayOf(column, fragment`matching.${name}`)} as ${name}`)}
         from (
-          select ${list(({ name, value }) => fragment`${value} as ${name}`, ', ')}
+          select ${list(({ name, item }) => fragment`${item} as ${name}`, ', ')}
           ${source.rows} and ${source.isNewer}
           order by ${source.key}
         ) as matching
