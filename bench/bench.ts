@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { frameLines } from './frames.ts';
 import { markPricesLines } from './mark-prices.ts';
 import { memoryLine } from './memory.ts';
 import { positionLines } from './positions.ts';
@@ -18,6 +19,7 @@ const LINES: Readonly<Record<string, Line>> = {
   predictions: predictionLines,
   positions: positionLines,
   markPrices: markPricesLines,
+  frames: frameLines,
   stream: streamLines,
   memory: memoryLine,
 };

@@ -26,6 +26,12 @@ export interface World {
   readonly serverPid: number;
   /** One connection of the driver to the database of the limit. */
   openDriver(): postgres.Sql;
+  /** One to the database of the product, to read the very rows that it reads. */
+  openReader(): postgres.Sql;
+  /** Forgets how late the product's event loop was until now. */
+  resetLoopDelay(): void;
+  /** How late it was since then, by turns of the loop: the p99 in milliseconds. */
+  readLoopDelayP99(): Promise<number>;
 }
 
 export async function startPostgres(): Promise<Postgres> {
@@ -60,17 +66,21 @@ export async function withWorld<T>(
   const key = (await readFile(join(home, 'admin-key'), 'utf8')).trim();
   const client = createClient(server.url, key);
   const drivers: postgres.Sql[] = [];
+  const open = (target: PostgresTarget) => {
+    const driver = openDriver(target);
+    drivers.push(driver);
+    return driver;
+  };
   try {
     return await work({
       client,
       url: server.url,
       key,
       serverPid: server.pid,
-      openDriver() {
-        const driver = openDriver(limit);
-        drivers.push(driver);
-        return driver;
-      },
+      openDriver: () => open(limit),
+      openReader: () => open(product),
+      resetLoopDelay: () => server.resetLoopDelay(),
+      readLoopDelayP99: () => server.readLoopDelayP99(),
     });
   } finally {
     for (const driver of drivers) await driver.end({ timeout: 1 });
@@ -90,8 +100,10 @@ async function startServer(target: PostgresTarget, home: string, profileFolder: 
   const host = encodeURIComponent(dirname(target.socketPath ?? ''));
   const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
   const entry = join(import.meta.dirname, '..', 'bin', 'tradewind.js');
-  const child = spawn(process.execPath, [...(await heapOptions()), ...profiling, entry, 'start'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  const watching = ['--import', join(import.meta.dirname, 'loop-delay.ts')];
+  const options = [...(await heapOptions()), ...profiling, ...watching];
+  const child = spawn(process.execPath, [...options, entry, 'start'], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     env: {
       PATH: process.env.PATH,
       PORT: '0',
@@ -103,7 +115,7 @@ async function startServer(target: PostgresTarget, home: string, profileFolder: 
   const exited = once(child, 'exit');
   let output = '';
   const url = await new Promise<string>((resolve, reject) => {
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       output += text;
       const [, found] = /ready at (\S+)/.exec(output) ?? [];
       if (found !== undefined) resolve(found);
@@ -113,6 +125,14 @@ async function startServer(target: PostgresTarget, home: string, profileFolder: 
   return {
     url,
     pid: child.pid ?? 0,
+    resetLoopDelay() {
+      child.send('reset');
+    },
+    async readLoopDelayP99(): Promise<number> {
+      child.send('read');
+      const [message] = await once(child, 'message');
+      return Number(message);
+    },
     async stop() {
       child.kill('SIGTERM');
       await exited;
