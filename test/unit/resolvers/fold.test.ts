@@ -223,27 +223,38 @@ function amount(max: bigint): fc.Arbitrary<bigint> {
   );
 }
 
-const plan: fc.Arbitrary<Plan> = fc.boolean().chain((isHedged) =>
-  fc.record({
-    isHedged: fc.constant(isHedged),
-    orders: fc.array(orderPlan(isHedged), { minLength: 1, maxLength: ORDERS_MAX }),
-    fills: fc.array(
-      fc.record({
-        order: fc.nat({ max: ORDERS_MAX - 1 }),
-        price: amount(100_000n),
-        quantity: amount(12n),
-        fee: fc.bigInt({ min: -UNIT, max: UNIT }),
-      }),
-      { minLength: 1, maxLength: 40 },
-    ),
-  }),
-);
+const plan: fc.Arbitrary<Plan> = fc
+  .boolean()
+  .chain((isHedged) =>
+    fc.record({
+      isHedged: fc.constant(isHedged),
+      orders: fc.array(orderPlan(isHedged), { minLength: 2, maxLength: ORDERS_MAX }),
+      fills: fc.array(
+        fc.record({
+          order: fc.nat({ max: 4 * ORDERS_MAX }),
+          price: amount(100_000n),
+          quantity: amount(12n),
+          fee: fc.bigInt({ min: -UNIT, max: UNIT }),
+        }),
+        { minLength: 1, maxLength: 40 },
+      ),
+    }),
+  )
+  // The highest place is no order's; each other one is one of those there are.
+  .map(({ orders, fills, isHedged }) => ({
+    isHedged,
+    orders,
+    fills: fills.map((fill) => ({
+      ...fill,
+      order: fill.order === 4 * ORDERS_MAX ? orders.length : fill.order % orders.length,
+    })),
+  }));
 
 function orderPlan(isHedged: boolean) {
   return fc
     .record({
       side: fc.constantFrom('BUY' as const, 'SELL' as const),
-      isOfOpposite: fc.boolean(),
+      isOfOpposite: fc.constantFrom(false, false, true),
       quantity: amount(60n),
       status: fc.constantFrom('PENDING', 'PENDING', 'PENDING', 'CANCELED', 'EXPIRED', 'REJECTED'),
     })
@@ -339,6 +350,7 @@ describe(`foldFill beside the model, seed ${SEED}`, () => {
         'ORDER_REJECTED',
       ].sort(),
     );
+    // Of twelve seeds the fewest were 277, with a deviation of 22.
     expect(flips).toBeGreaterThan(100);
   });
 });
