@@ -20,6 +20,8 @@ export interface Authentication {
   onEnded(listener: () => void): void;
   /** When keys were used since the last call: Unix milliseconds by id. */
   takeUses(): ReadonlyMap<string, number>;
+  /** Takes uses back that were not written down; later ones of the same key stand. */
+  giveBackUses(uses: ReadonlyMap<string, number>): void;
   close(): void;
 }
 
@@ -102,6 +104,9 @@ export function createAuthentication(
       const taken = uses;
       uses = new Map();
       return taken;
+    },
+    giveBackUses(taken) {
+      uses = new Map([...taken, ...uses]);
     },
     close: () => clearInterval(timer),
   };

@@ -30,9 +30,9 @@ import { AppError } from './errors.ts';
 import { useFrameAnswers } from './frame-answer.ts';
 import type { AnswerFrames } from './frame-memory.ts';
 import { boundFilters, boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
+import { toStored } from './stored-answer.ts';
 
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
-const RESPONSE_STORED_BYTES_MAX = 256 * 1024;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,200}$/;
 
 /** What the transport knows of an operation before GraphQL does. */
@@ -233,6 +233,7 @@ async function runMutation(
       };
       const result = await executeFast({ ...args, contextValue });
       if (!isResult(result)) throw new Error('a mutation gave more than one result');
+      const serialize = () => toStored(args, result);
       return { response: result, failure: failureOf(result), serialize };
     });
     switch (outcome.kind) {
@@ -265,27 +266,6 @@ function failureOf(result: ExecutionResult): unknown {
       source instanceof MissingPartitionError || (source instanceof AppError && source.isRetryable),
   );
   return repeatable ?? sources[0] ?? null;
-}
-
-function serialize(result: ExecutionResult): { text: string; isShortened: boolean } {
-  const text = JSON.stringify(result.data);
-  if (Buffer.byteLength(text) <= RESPONSE_STORED_BYTES_MAX) return { text, isShortened: false };
-  return { text: JSON.stringify(shorten(result.data)), isShortened: true };
-}
-
-const KEPT: ReadonlySet<string> = new Set(['index', 'status', 'id', 'results', 'counts']);
-
-/** Only statuses and ids of an answer that is too long to be kept. */
-function shorten(value: unknown, isRoot = true): unknown {
-  if (Array.isArray(value)) return value.map((item) => shorten(item, false));
-  if (typeof value !== 'object' || value === null) return value;
-  const kept = Object.entries(value).flatMap(([name, item]): [string, unknown][] => {
-    if (isRoot || name === 'results') return [[name, shorten(item, false)]];
-    if (name === 'counts') return [[name, item]];
-    if (typeof item === 'object' && item !== null && 'id' in item) return [[name, { id: item.id }]];
-    return KEPT.has(name) ? [[name, item]] : [];
-  });
-  return Object.fromEntries(kept);
 }
 
 /** @throws AppError BAD_INPUT for a key that is no printable text of up to 200 characters */

@@ -116,6 +116,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       log,
       retentionDays: config.retentionDays,
       takeKeyUses: () => authentication.takeUses(),
+      giveBackKeyUses: (uses) => authentication.giveBackUses(uses),
     });
     const schedule = startSchedule({
       everyMs: MAINTENANCE_EVERY_MS,

@@ -19,6 +19,8 @@ export interface MaintainerOptions {
   readonly retentionDays: RetentionDays;
   /** Unix milliseconds at which keys were used since the last call, by the ids of the keys. */
   readonly takeKeyUses: () => ReadonlyMap<string, number>;
+  /** Those that could not be written. */
+  readonly giveBackKeyUses: (uses: ReadonlyMap<string, number>) => void;
   /** Unix milliseconds. */
   readonly clock?: () => number;
 }
@@ -50,7 +52,7 @@ const UNIT_MS = 30_000;
 type UnitStep = (datasources: Datasources) => Promise<number>;
 
 export function createMaintainer(options: MaintainerOptions): Maintainer {
-  const { units, log, retentionDays, takeKeyUses, clock = Date.now } = options;
+  const { units, log, retentionDays, takeKeyUses, giveBackKeyUses, clock = Date.now } = options;
   let retainedAtMs = Number.NEGATIVE_INFINITY;
 
   /** One transaction: the rows that `work` has done. */
@@ -84,9 +86,15 @@ export function createMaintainer(options: MaintainerOptions): Maintainer {
     return rows;
   }
 
-  function touchKeys(): Promise<number> {
+  async function touchKeys(): Promise<number> {
     const uses = takeKeyUses();
-    return runUnit('keyUses', ({ apiKeys }) => apiKeys.touchMany(uses));
+    try {
+      return await runUnit('keyUses', ({ apiKeys }) => apiKeys.touchMany(uses));
+    } catch (error) {
+      // Written with those that come until the next time.
+      giveBackKeyUses(uses);
+      throw error;
+    }
   }
 
   async function guarded(name: string, work: () => Promise<number>): Promise<[string, number]> {

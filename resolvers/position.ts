@@ -99,16 +99,20 @@ export async function lockNamed(
   accountId: string,
   names: readonly NamedBy[],
 ): Promise<(name: NamedBy) => Position | null> {
-  const rows = await context.datasources.positions.lock(
-    accountId,
-    names.flatMap((name) => ('id' in name ? [name.id] : [])),
-    names.flatMap((name) => ('key' in name ? [name.key] : [])),
-  );
+  const { positions } = context.datasources;
+  const keys = names.flatMap((name) => ('key' in name ? [name.key] : []));
+  const ids = names.flatMap((name) => ('id' in name ? [name.id] : []));
   const byName = new Map<string, Position>();
-  for (const row of rows) {
-    byName.set(row.id, row);
-    if (row.status === 'OPEN') byName.set(textOf({ key: row }), row);
-  }
+  const add = (rows: readonly Position[]) => {
+    for (const row of rows) {
+      byName.set(row.id, row);
+      if (row.status === 'OPEN') byName.set(textOf({ key: row }), row);
+    }
+  };
+  add(await positions.lock(accountId, ids, keys));
+  // A statement that waited for a row which was closed does not see one that was opened meanwhile.
+  const missing = keys.filter((key) => !byName.has(textOf({ key })));
+  if (missing.length > 0) add(await positions.lock(accountId, [], missing));
   return (name) => byName.get(textOf(name)) ?? null;
 }
 

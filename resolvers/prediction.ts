@@ -148,31 +148,33 @@ export async function logPredictions(
     checked.map((one, index) => toResult(accountId, index, one, null)),
   );
   const valid = acceptedOf(checked);
-  const inserted =
-    valid.length === 0 ? new Set<string>() : await repository.insertMany(accountId, valid);
-  const isComplete = inserted.size === valid.length;
-  const hashes = isComplete
-    ? null
-    : await repository.findHashes(
-        accountId,
-        valid.flatMap(({ id }) => (inserted.has(id) ? [] : [id])),
-      );
-  if (isVanished(valid, inserted, hashes)) {
-    throw new AppError('SERIALIZATION_FAILURE', 'A stored prediction was deleted: try again.');
-  }
+  const hashes =
+    mode === 'VALIDATE_ONLY'
+      ? // An insert that is rolled back would need, and leave, the partitions of its months.
+        await repository.findHashes(
+          accountId,
+          valid.map(({ id }) => id),
+        )
+      : await insert(repository, accountId, valid);
   const results = checked.map((one, index) => toResult(accountId, index, one, hashes));
   assertAccepted(mode, results);
   return payload(results);
 }
 
-/** Whether something was in the way of the insert and is gone: retention came in between. */
-function isVanished(
+/** Stores what is not there yet; the hashes of what is. */
+async function insert(
+  repository: Context['datasources']['predictions'],
+  accountId: string,
   valid: readonly NewPrediction[],
-  inserted: ReadonlySet<string>,
-  hashes: ReadonlyMap<string, string> | null,
-): boolean {
-  if (hashes === null) return false;
-  return valid.some(({ id }) => !inserted.has(id) && !hashes.has(id));
+): Promise<ReadonlyMap<string, string> | null> {
+  if (valid.length === 0) return null;
+  const inserted = await repository.insertMany(accountId, valid);
+  const others = valid.flatMap(({ id }) => (inserted.has(id) ? [] : [id]));
+  if (others.length === 0) return null;
+  const hashes = await repository.findHashes(accountId, others);
+  if (others.every((id) => hashes.has(id))) return hashes;
+  // Retention came in between.
+  throw new AppError('SERIALIZATION_FAILURE', 'A stored prediction was deleted: try again.');
 }
 
 /** `hashes` are those of the rows that were there before. */

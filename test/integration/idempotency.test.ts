@@ -232,6 +232,35 @@ describe('a request with a key', () => {
     expect(again.text.length).toBeLessThan(256 * 1024);
   });
 
+  it('has them under the names that its document gives them', async () => {
+    const document = `mutation ($input: OpenPositionsInput!) {
+      made: openPositions(input: $input) { __typename ...answer }
+    }
+    fragment answer on PositionsPayload {
+      sums: counts { created }
+      all: results { place: index state: status ... on PositionResult { row: position {
+        key: id id: symbol metadata } } }
+    }`;
+    const items = many(1000, () => openItem({ metadata: { padding: 'x'.repeat(300) } }));
+    const key = makeKey();
+    type Row = { place: number; state: string; row: { key: string } };
+    type Data = { made: { all: readonly Row[] } };
+    const first = await server.request<Data>(document, inputOf(items), keyed(key));
+    const again = await server.request<Data>(document, inputOf(items), keyed(key));
+    expect(again.extensions).toMatchObject({ replayed: true, shortened: true });
+    expect(again.data).toEqual({
+      made: {
+        __typename: 'PositionsPayload',
+        sums: { created: 1000 },
+        all: first.data?.made.all.map(({ place, state, row }) => ({
+          place,
+          state,
+          row: { key: row.key },
+        })),
+      },
+    });
+  });
+
   it('does not need it for a query', async () => {
     const before = await server.inventory();
     const answer = await server.request('{ viewer { role } }', {}, keyed(makeKey()));

@@ -48,6 +48,7 @@ function maintain(options: Partial<MaintainerOptions> = {}) {
     log: { warn: (fields) => warnings.push(fields) },
     retentionDays: NEVER,
     takeKeyUses: () => new Map(),
+    giveBackKeyUses: () => undefined,
     clock: () => nowMs,
     ...options,
   });
@@ -143,6 +144,20 @@ describe('maintenance', () => {
     } finally {
       await server.sql`alter table settings_away rename to settings`;
     }
+  });
+
+  it('gives uses of keys back that it could not write', async () => {
+    const uses = new Map([['unknown', 1_800_000_000_000]]);
+    const back: unknown[] = [];
+    await server.sql`alter table api_keys rename to api_keys_away`;
+    try {
+      const giveBackKeyUses = (given: unknown) => back.push(given);
+      await maintain({ takeKeyUses: () => uses, giveBackKeyUses }).run();
+    } finally {
+      await server.sql`alter table api_keys_away rename to api_keys`;
+    }
+    expect(back).toEqual([uses]);
+    expect(warnings).toMatchObject([{ step: 'keyUses' }]);
   });
 
   it('writes when keys were used last, and never an earlier time', async () => {

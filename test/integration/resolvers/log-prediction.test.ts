@@ -262,6 +262,20 @@ describe('logPredictions', () => {
     expect(await server.inventory()).toEqual(before);
   });
 
+  it('makes no partition under VALIDATE_ONLY', async () => {
+    const partitions = async () => {
+      const [row] = await server.sql`
+        select count(*)::int as count from pg_inherits
+        where inhparent in ('predictions'::regclass, 'prediction_horizons'::regclass)`;
+      return row?.count;
+    };
+    const before = await partitions();
+    const item = predictionItem({ predictedAt: '2016-05-05T00:00:00Z' });
+    const batch = await predict(server, [item], { mode: 'VALIDATE_ONLY' });
+    expect(statusesOf(batch)).toEqual(['CREATED']);
+    expect(await partitions()).toBe(before);
+  });
+
   it('stores nothing under VALIDATE_ONLY and knows what is there', async () => {
     const [same, other] = [predictionItem(), predictionItem()];
     await predict(server, [same, other]);

@@ -235,6 +235,7 @@ async function deletePredictions(before: string): Promise<void> {
     log: { warn: (fields) => expect(fields).toBeNull() },
     retentionDays: { signals: null, predictions: 1, candles: null, changes: null },
     takeKeyUses: () => new Map(),
+    giveBackKeyUses: () => undefined,
     clock: () => Date.parse(before) + 86_400_000,
   });
   await maintainer.run();
