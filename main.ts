@@ -1,26 +1,22 @@
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { type Authentication, createAuthentication } from './authentication.ts';
 import { adminKeyFile, type Config } from './config.ts';
 import type { Services } from './context.ts';
-import { issueApiKey } from './datasources/api-key.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
 import { checkConnections, createDatabase, type Database } from './datasources/database.ts';
 import { createDatasources } from './datasources/datasources.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './datasources/embedded-postgres.ts';
 import { adoptHistory } from './datasources/history.ts';
-import { instantOf } from './datasources/instant.ts';
 import type { Call } from './datasources/lane.ts';
 import { createMaintainer } from './datasources/maintainer.ts';
 import type { PostgresTarget } from './datasources/postgres.ts';
 import { startSchedule } from './datasources/schedule.ts';
-import { createUnitsOfWork, type OnCommit, type UnitsOfWork } from './datasources/unit-of-work.ts';
+import { createUnitsOfWork, type OnCommit } from './datasources/unit-of-work.ts';
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
-import { FatalError } from './errors.ts';
 import { createExecution } from './execution.ts';
 import { createFrameMemory } from './frame-memory.ts';
 import { createHealthMonitor, NO_CACHE } from './datasources/health.ts';
+import { type AdminKey, ensureAdminKey } from './first-key.ts';
 import { migrate } from './migrations/migrate.ts';
 import { createRateLimiter } from './rate-limit.ts';
 import { createSchema } from './schema/schema.ts';
@@ -46,13 +42,6 @@ export interface Tradewind {
   stop(): Promise<void>;
   /** Resolves with a sentence when something the server cannot live without is gone. */
   readonly failed: Promise<string>;
-}
-
-/** The first key of an installation: its file, and its text where this user may read it. */
-export interface AdminKey {
-  readonly file: string;
-  readonly token: string | null;
-  readonly isNew: boolean;
 }
 
 /** Opens the configured database, or starts the embedded one. @throws FatalError */
@@ -108,7 +97,8 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     const units = createUnitsOfWork(database, onCommit, (error) =>
       log.error({ err: error }, 'a commit was not told on'),
     );
-    const adminKey = await ensureAdminKey(config, units);
+    const keyCall = backgroundCall('start.firstKey');
+    const adminKey = await ensureAdminKey(adminKeyFile(config), units, keyCall);
     await authentication.refresh();
 
     const maintainer = createMaintainer({
@@ -127,15 +117,9 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
 
     const services = createServices({ config, database, feed, authentication, undo });
     const rateLimiter = createRateLimiter(config.rateLimits);
+    const { isExplorerOn } = config;
     const schema = createSchema();
-    const execution = createExecution({
-      schema,
-      services,
-      units,
-      rateLimiter,
-      isExplorerOn: config.isExplorerOn,
-      log,
-    });
+    const execution = createExecution({ schema, services, units, rateLimiter, isExplorerOn, log });
     const server = await startServer({
       ...config,
       execution,
@@ -248,58 +232,6 @@ async function isReady(database: Database): Promise<boolean> {
 async function listKeys(database: Database) {
   const sql = database.interactive.sql(backgroundCall('authentication.refresh'));
   return createDatasources(sql, NO_RECORDER).apiKeys.list();
-}
-
-/** Makes the first ADMIN key of a database that has none, in a file that only this user reads. */
-async function ensureAdminKey(config: Config, units: UnitsOfWork): Promise<AdminKey> {
-  const file = adminKeyFile(config);
-  const issued = issueApiKey(
-    { name: 'first key', role: 'ADMIN', accounts: [], expiresAt: null },
-    instantOf(Date.now()),
-  );
-  const request = {
-    call: backgroundCall('start.firstKey'),
-    actor: 'system',
-    operationName: 'firstKey',
-    idempotency: null,
-  };
-  const outcome = await units.run(request, async ({ apiKeys }) => {
-    const isFirst = await apiKeys.lockWhileEmpty();
-    if (isFirst) {
-      await apiKeys.insert(issued.key);
-      // Before the commit: a key that nobody has would lock everybody out.
-      await writeSecret(file, issued.token);
-    }
-    return { response: isFirst, failure: null, serialize: unused };
-  });
-  if (outcome.kind !== 'replayed' && outcome.response) {
-    return { file, token: issued.token, isNew: true };
-  }
-  return { file, token: await readSecret(file), isNew: false };
-}
-
-function unused(): never {
-  throw new Error('a unit without a key stores no answer');
-}
-
-async function writeSecret(file: string, secret: string): Promise<void> {
-  try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    await writeFile(file, `${secret}\n`, { mode: 0o600 });
-    // A file that was there keeps its mode when it is written to.
-    await chmod(file, 0o600);
-  } catch (error) {
-    throw new FatalError(`The first key cannot be kept in ${file}: ${(error as Error).message}`);
-  }
-}
-
-async function readSecret(file: string): Promise<string | null> {
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch {
-    // It was moved away, or belongs to another installation: `tradewind keys create` makes one.
-    return null;
-  }
 }
 
 /** The log of a process: JSON lines on stderr; secrets are taken out by key. */
