@@ -46,6 +46,59 @@ subscription WatchPositions {
 `,
   },
   {
+    name: 'WatchOrders',
+    variables: null,
+    query: `# Orders that are open, then each change of them; LEFT: it is open no more.
+subscription WatchOrders {
+  orderChanges(
+    account: "main", where: { status: [PENDING, OPEN, PARTIALLY_FILLED] }, snapshot: true
+  ) {
+    kind cursor seq previousSeq at operation actor
+    order { id symbol side type status price quantity filledQuantity version }
+  }
+}
+`,
+  },
+  {
+    name: 'WatchTrades',
+    variables: null,
+    query: `# Every trade as it is committed, with what it moved.
+subscription WatchTrades {
+  tradeExecutions(account: "main") {
+    kind cursor seq previousSeq at actor
+    trade { id symbol side price quantity realizedPnl position { id side quantity } }
+  }
+}
+`,
+  },
+  {
+    name: 'WatchPredictions',
+    variables: null,
+    query: `# One event a batch of predictions, with those that match.
+subscription WatchPredictions {
+  predictionsLogged(account: "main", where: { minConfidence: 0.6 }) {
+    kind cursor seq previousSeq at
+    predictions {
+      id symbol modelVersion predictedAt signal signalConfidence
+      horizons { horizonMinutes direction confidence }
+    }
+  }
+}
+`,
+  },
+  {
+    name: 'WatchLog',
+    variables: null,
+    query: `# Everything that is committed: who, when, what it was before and what it is now.
+subscription WatchLog {
+  changes(account: "main") {
+    kind cursor seq previousSeq
+    change { at entity operation ids count actor operationName before after hash }
+  }
+}
+`,
+  },
+  {
     name: 'OpenOne',
     variables: {
       input: {

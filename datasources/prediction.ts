@@ -53,6 +53,11 @@ export interface PredictionDetails {
   readonly metadata: unknown;
 }
 
+/** With whether an outcome of it is still to come. */
+export interface LoggedPrediction extends Prediction {
+  readonly isPending: boolean;
+}
+
 /** What a client said of one prediction: it is hashed and stored as this one text. */
 export type PredictionContent = Omit<Prediction, 'accountId' | 'id' | 'createdAt'> &
   Omit<PredictionDetails, 'id'> & { readonly horizons: readonly PredictionHorizon[] };
@@ -198,6 +203,19 @@ export function createPredictionRepository(sql: Sql, recorder: ChangeRecorder) {
   };
 }
 
+/** Those of these rows that there still are, by id, which is by the time of the prediction. */
+export async function readLogged(
+  sql: Sql,
+  accountId: string,
+  ids: readonly string[],
+): Promise<readonly LoggedPrediction[]> {
+  return sql<LoggedPrediction>`
+    /* predictions.readLogged */
+    select ${columns}, ${isPending} as is_pending from predictions
+    where account_id = ${accountId} and id = any(${ids}::uuid[])
+    order by id`;
+}
+
 function insertStatement(
   sql: Sql,
   accountId: string,
@@ -258,12 +276,13 @@ function toMissingPartition(error: unknown, predictions: readonly NewPrediction[
   return new MissingPartitionError([...months].sort());
 }
 
+const isPending = fragment`exists (
+  select from prediction_horizons h
+  where h.account_id = predictions.account_id and h.prediction_id = predictions.id
+    and h.resolved_at is null)`;
+
 /** What `where` asks of the columns of `predictions`, which has no other name in the statement. */
 export function predictionConditions(where: PredictionWhere): SqlStatement<unknown> {
-  const pending = fragment`exists (
-    select from prediction_horizons h
-    where h.account_id = predictions.account_id and h.prediction_id = predictions.id
-      and h.resolved_at is null)`;
   return fragment`
     ${where.exchange ? fragment`and exchange = ${where.exchange}` : fragment``}
     ${where.symbols ? fragment`and ${isOneOf(fragment`symbol`, where.symbols, fragment`text`)}` : fragment``}
@@ -271,8 +290,8 @@ export function predictionConditions(where: PredictionWhere): SqlStatement<unkno
     ${where.modelVersions ? fragment`and model_version = any(${where.modelVersions}::text[])` : fragment``}
     ${where.signal ? fragment`and signal = any(${where.signal}::text[])` : fragment``}
     ${isNumber(where.minConfidence) ? fragment`and signal_confidence >= ${where.minConfidence}` : fragment``}
-    ${where.resolved === true ? fragment`and not ${pending}` : fragment``}
-    ${where.resolved === false ? fragment`and ${pending}` : fragment``}
+    ${where.resolved === true ? fragment`and not ${isPending}` : fragment``}
+    ${where.resolved === false ? fragment`and ${isPending}` : fragment``}
     ${within(fragment`predicted_at`, where.predictedAt)}`;
 }
 

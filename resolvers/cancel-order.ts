@@ -2,6 +2,7 @@ import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import { requireId } from '../datasources/id.ts';
 import type { Order, OrderWhere } from '../datasources/order.ts';
+import { toOrderWhere } from '../datasources/row-where.ts';
 import type { BatchMode } from '../datasources/unit-of-work.ts';
 import { AppError } from '../errors.ts';
 import {
@@ -27,7 +28,6 @@ import {
   refusedOrder,
   splitNames,
   textOfName,
-  toOrderWhere,
 } from './order.ts';
 import { isGiven } from './position.ts';
 

@@ -1,38 +1,18 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
-import type { Change, ChangeOperation, ChangeWhere } from '../datasources/change.ts';
+import type { Change, ChangeWhere } from '../datasources/change.ts';
 import { decodeCursor, encodeCursor, isSameChange } from '../datasources/cursor.ts';
-import { decodeId, encodeId, type IdKind, quote } from '../datasources/id.ts';
+import { type PublicChange, toChangeWhere, toPublic } from '../datasources/public-change.ts';
 import { AppError } from '../errors.ts';
 import { type PageInfo, pageSize } from './page.ts';
 
 const CHANGES_DEFAULT = 100;
-
-/** A change as clients see it: ids are global where the entity has them. */
-export interface PublicChange extends Change {
-  readonly operation: ChangeOperation;
-}
 
 export interface ChangeConnection {
   readonly edges: readonly { readonly cursor: string; readonly node: PublicChange }[];
   readonly nodes: readonly PublicChange[];
   readonly pageInfo: PageInfo;
 }
-
-/** Entities whose rows have global ids. */
-const KINDS: ReadonlySet<string> = new Set<IdKind>([
-  'order',
-  'position',
-  'prediction',
-  'signal',
-  'trade',
-]);
-
-/** Changes of an outcome name the predictions they are of. */
-const KIND_OF_ENTITY: Readonly<Record<string, IdKind>> = { outcome: 'prediction' };
-
-/** Of those, the ones whose every change concerns one row. */
-const SINGLE_KINDS: ReadonlySet<string> = new Set<IdKind>(['order', 'position', 'trade']);
 
 /**
  * The log of an account, oldest first. A cursor is `<epoch>.<seq>`, the one of a subscription too.
@@ -52,7 +32,7 @@ export async function changes(
   const accountId = requireAccount(context.actor, input.account, 'changes:read');
   const limit = pageSize(input.first, 'first', CHANGES_DEFAULT);
   const { changes: repository } = context.datasources;
-  const where = toWhere(accountId, input.where);
+  const where = toChangeWhere(accountId, input.where);
   const { epoch } = await repository.getHead(accountId);
   const afterSeq = await seqAfter(repository, accountId, epoch, input.after);
   const rows = await repository.list(accountId, where, { afterSeq, limit: limit + 1 });
@@ -119,35 +99,4 @@ async function seqAfter(
     'This cursor is not of this history: the database was restored, or it is of a snapshot.',
     { path: ['after'] },
   );
-}
-
-/** A filter with row ids, which are in the log; what is no global id is a key of something. */
-function toWhere(accountId: string, where: ChangeWhere | null | undefined): ChangeWhere {
-  if (!where?.ids) return where ?? {};
-  const decoded = where.ids.map((id, index) => rowIdOf(accountId, id, index));
-  const ids = decoded.map(({ id }) => id);
-  const areSingle = decoded.every(({ kind }) => SINGLE_KINDS.has(kind));
-  return areSingle ? { ...where, ids: null, singleIds: ids } : { ...where, ids };
-}
-
-function rowIdOf(
-  accountId: string,
-  id: string,
-  index: number,
-): { readonly kind: string; readonly id: string } {
-  const decoded = decodeId(id);
-  if (decoded === null || decoded.kind === 'account') return { kind: 'key', id };
-  if (decoded.accountId === accountId) return decoded;
-  throw new AppError('BAD_INPUT', `${quote(id)} does not belong to account ${accountId}.`, {
-    path: ['where', 'ids', String(index)],
-  });
-}
-
-/** A change with the ids that other fields accept. */
-function toPublic(change: Change): PublicChange {
-  const { accountId, ids } = change;
-  const kind = KIND_OF_ENTITY[change.entity] ?? change.entity;
-  if (!KINDS.has(kind)) return change;
-  // Just checked against the kinds.
-  return { ...change, ids: ids.map((id) => encodeId(kind as IdKind, accountId, id)) };
 }

@@ -2,8 +2,9 @@ import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Exposure } from '../datasources/exposure.ts';
 import { quote } from '../datasources/id.ts';
+import type { PositionWhere } from '../datasources/position.ts';
+import { toPositionWhere } from '../datasources/row-where.ts';
 import { AppError } from '../errors.ts';
-import { type PositionWhereInput, toPositionWhere } from './position.ts';
 
 /**
  * What the open positions that match are worth, at one moment of the account's log.
@@ -12,7 +13,7 @@ import { type PositionWhereInput, toPositionWhere } from './position.ts';
  */
 export async function exposure(
   context: Context,
-  input: { account?: string | null; where?: PositionWhereInput | null },
+  input: { account?: string | null; where?: PositionWhere | null },
 ): Promise<Exposure> {
   const accountId = requireAccount(context.actor, input.account, 'positions:read');
   const where = toPositionWhere(accountId, input.where);

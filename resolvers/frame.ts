@@ -3,11 +3,11 @@ import type { Context } from '../context.ts';
 import type { Frame, FrameRequest } from '../datasources/frame.ts';
 import type { DecimalFormat } from '../datasources/frame-column.ts';
 import type { CandleWhere } from '../datasources/frame-source.ts';
+import type { PositionWhere } from '../datasources/position.ts';
 import type { PredictionWhere } from '../datasources/prediction.ts';
+import { toPositionWhere, toTradeWhere } from '../datasources/row-where.ts';
 import type { TradeWhere } from '../datasources/trade.ts';
 import { AppError } from '../errors.ts';
-import { type PositionWhereInput, toPositionWhere } from './position.ts';
-import { toTradeWhere } from './trade.ts';
 
 const FRAME_ROWS_MAX = 200_000;
 const FRAME_ROWS_DEFAULT = 100_000;
@@ -62,7 +62,7 @@ export async function tradeFrame(
  */
 export async function positionFrame(
   context: Context,
-  input: FrameArguments & { account?: string | null; where?: PositionWhereInput | null },
+  input: FrameArguments & { account?: string | null; where?: PositionWhere | null },
   columns: ShownColumns,
 ): Promise<AccountFrame> {
   const accountId = requireAccount(context.actor, input.account, 'positions:read');

@@ -9,6 +9,7 @@ import type {
   OrderWhere,
   Registration,
 } from '../datasources/order.ts';
+import { toOrderWhere } from '../datasources/row-where.ts';
 import { AppError } from '../errors.ts';
 import { type BatchPayload, ItemRefusal, type ItemResult, itemError } from './batch.ts';
 import { assertText } from './check.ts';
@@ -28,25 +29,9 @@ export async function orders(
   input: PageArguments & { account?: string | null; where?: OrderWhere | null },
 ): Promise<Page<Order>> {
   const accountId = requireAccount(context.actor, input.account, 'orders:read');
-  const where = toOrderWhere(accountId, input.where, ['where']);
+  const where = toOrderWhere(accountId, input.where);
   const { orders: rows } = context.datasources;
   return readPage(input, { kind: 'order', accountId, where, rows });
-}
-
-/** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */
-export function toOrderWhere(
-  accountId: string,
-  where: OrderWhere | null | undefined,
-  path: readonly string[],
-): OrderWhere {
-  if (!where) return {};
-  return {
-    ...where,
-    ids:
-      where.ids?.map((id, index) =>
-        requireId(id, 'order', accountId, [...path, 'ids', String(index)]),
-      ) ?? null,
-  };
 }
 
 export type OrderName = { readonly id: string } | { readonly clientOrderId: string };

@@ -1,9 +1,9 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Fill, PnlSeries } from '../datasources/pnl-series.ts';
+import { toTradeWhere } from '../datasources/row-where.ts';
 import type { TradeWhere } from '../datasources/trade.ts';
 import { type BucketInput, BUCKETS_MAX, toBucket, tooManyBuckets } from './bucket.ts';
-import { toTradeWhere } from './trade.ts';
 
 /**
  * The profit and loss of the trades that match, bucket by bucket, with its drawdown and ratios.

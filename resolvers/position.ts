@@ -9,6 +9,7 @@ import type {
   PositionSide,
   PositionWhere,
 } from '../datasources/position.ts';
+import { toPositionWhere } from '../datasources/row-where.ts';
 import { AppError } from '../errors.ts';
 import {
   acceptedOf,
@@ -33,34 +34,15 @@ export interface PositionResult extends ItemResult {
 
 export type PositionsPayload = BatchPayload<PositionResult>;
 
-export interface PositionWhereInput extends PositionWhere {
-  readonly ids?: readonly string[] | null;
-}
-
 /** Positions that match, newest opened first unless sorted otherwise. */
 export async function positions(
   context: Context,
-  input: PageArguments & { account?: string | null; where?: PositionWhereInput | null },
+  input: PageArguments & { account?: string | null; where?: PositionWhere | null },
 ): Promise<Page<Position>> {
   const accountId = requireAccount(context.actor, input.account, 'positions:read');
   const where = toPositionWhere(accountId, input.where);
   const { positions: rows } = context.datasources;
   return readPage(input, { kind: 'position', accountId, where, rows });
-}
-
-/** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */
-export function toPositionWhere(
-  accountId: string,
-  where: PositionWhereInput | null | undefined,
-): PositionWhere {
-  if (!where) return {};
-  return {
-    ...where,
-    ids:
-      where.ids?.map((id, index) =>
-        requireId(id, 'position', accountId, ['where', 'ids', String(index)]),
-      ) ?? null,
-  };
 }
 
 export interface PositionName {

@@ -1,6 +1,6 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
-import { requireId } from '../datasources/id.ts';
+import { toTradeWhere } from '../datasources/row-where.ts';
 import type { Trade, TradeWhere } from '../datasources/trade.ts';
 import { type Page, type PageArguments, readPage } from './page.ts';
 
@@ -13,21 +13,4 @@ export async function trades(
   const where = toTradeWhere(accountId, input.where);
   const { trades: rows } = context.datasources;
   return readPage(input, { kind: 'trade', accountId, where, rows });
-}
-
-/** A filter with row ids. @throws AppError BAD_INPUT for an id of another kind or account */
-export function toTradeWhere(accountId: string, where: TradeWhere | null | undefined): TradeWhere {
-  if (!where) return {};
-  const rowIds = (
-    ids: readonly string[] | null | undefined,
-    kind: 'order' | 'position',
-    field: string,
-  ) =>
-    ids?.map((id, index) => requireId(id, kind, accountId, ['where', field, String(index)])) ??
-    null;
-  return {
-    ...where,
-    orderIds: rowIds(where.orderIds, 'order', 'orderIds'),
-    positionIds: rowIds(where.positionIds, 'position', 'positionIds'),
-  };
 }

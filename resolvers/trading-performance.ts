@@ -1,12 +1,12 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
+import { toTradeWhere } from '../datasources/row-where.ts';
 import type { TradeWhere } from '../datasources/trade.ts';
 import type {
   PerformanceDimension,
   TradingPerformance,
 } from '../datasources/trading-performance.ts';
 import { AppError } from '../errors.ts';
-import { toTradeWhere } from './trade.ts';
 
 /** Of one answer. */
 const PERFORMANCE_ROWS_MAX = 10_000;

@@ -1,9 +1,9 @@
 import { dataloaderGetter } from '@pothos/plugin-dataloader';
 import type { Context } from '../context.ts';
+import type { PublicChange } from '../datasources/public-change.ts';
 import {
   type ChangeConnection as ConnectionRecord,
   changes,
-  type PublicChange,
   rowChanges,
 } from '../resolvers/change.ts';
 import { builder, LOADER_BATCH_MAX } from './builder.ts';
@@ -12,7 +12,7 @@ import { PageInfo } from './page.ts';
 import { Position } from './position.ts';
 import { TimeRange } from './time-range.ts';
 
-const Change = builder.objectRef<PublicChange>('Change').implement({
+export const Change = builder.objectRef<PublicChange>('Change').implement({
   description: 'One committed fact: the audit trail, the feed and the history are the same log.',
   fields: (t) => ({
     seq: t.expose('seq', {
@@ -108,7 +108,7 @@ builder.objectField(Position, 'changes', (t) =>
   }),
 );
 
-const ChangeWhere = builder.inputType('ChangeWhere', {
+export const ChangeWhere = builder.inputType('ChangeWhere', {
   description: 'All of the given must hold. Indexed: one id; the order.',
   fields: (t) => ({
     entities: t.stringList(),

@@ -115,7 +115,7 @@ builder.objectField(Position, 'orders', (t) =>
 
 const OrderConnection = pageType<OrderRecord>('Order', Order);
 
-const OrderWhere = builder.inputType('OrderWhere', {
+export const OrderWhere = builder.inputType('OrderWhere', {
   description:
     'All of the given must hold. Indexed: ids, clientOrderIds, symbols, createdAt, open statuses.',
   fields: (t) => ({

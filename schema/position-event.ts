@@ -1,39 +1,27 @@
-import { clearAllDataLoaders } from '@pothos/plugin-dataloader';
 import { type PositionEvent as EventRecord, positionChanges } from '../subscriptions/position.ts';
 import { builder } from './builder.ts';
-import { ChangeOperation, EventKind } from './enums.ts';
+import { ChangeOperation } from './enums.ts';
+import { eventType, readAnew } from './log-event.ts';
 import { Position, PositionWhere } from './position.ts';
 
-const PositionEvent = builder.objectRef<EventRecord>('PositionEvent').implement({
-  description: 'One step of a stream of positions.',
-  fields: (t) => ({
-    kind: t.expose('kind', { type: EventKind }),
-    cursor: t.exposeString('cursor', { description: 'Pass the last one as `after` to resume.' }),
-    seq: t.expose('seq', { type: 'BigInt' }),
-    previousSeq: t.expose('previousSeq', {
-      type: 'BigInt',
-      nullable: true,
-      description:
-        'The seq of the change before this one that concerns this subscription (0: none). Nothing ' +
-        'was missed as long as it is not greater than the seq last received.',
-    }),
-    at: t.expose('at', { type: 'DateTime' }),
-    operation: t.expose('operation', { type: ChangeOperation, nullable: true }),
-    position: t.field({
-      type: Position,
-      nullable: true,
-      description: 'The row after the change.',
-      resolve: ({ position }) => position,
-    }),
-    before: t.expose('before', { type: 'JSON', nullable: true }),
-    fromSeq: t.expose('fromSeq', {
-      type: 'BigInt',
-      nullable: true,
-      description: 'The first seq of a conflated event.',
-    }),
-    actor: t.exposeString('actor', { nullable: true }),
+const PositionEvent = eventType<EventRecord>('PositionEvent', 'One step of a stream of positions.');
+
+builder.objectFields(PositionEvent, (t) => ({
+  operation: t.expose('operation', { type: ChangeOperation, nullable: true }),
+  position: t.field({
+    type: Position,
+    nullable: true,
+    description: 'The row after the change.',
+    resolve: ({ position }) => position,
   }),
-});
+  before: t.expose('before', { type: 'JSON', nullable: true }),
+  fromSeq: t.expose('fromSeq', {
+    type: 'BigInt',
+    nullable: true,
+    description: 'The first seq of a conflated event.',
+  }),
+  actor: t.exposeString('actor', { nullable: true }),
+}));
 
 builder.subscriptionField('positionChanges', (t) =>
   t.field({
@@ -53,10 +41,6 @@ builder.subscriptionField('positionChanges', (t) =>
       }),
     },
     subscribe: (_root, args, context) => positionChanges(context, args),
-    resolve: (event, _args, context) => {
-      // Loaders live as long as the subscription: kept, they would answer with old relations.
-      clearAllDataLoaders(context);
-      return event;
-    },
+    resolve: (event, _args, context) => readAnew(event, context),
   }),
 );

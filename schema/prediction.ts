@@ -71,7 +71,7 @@ const PredictionHorizon = builder.objectRef<HorizonRow>('PredictionHorizon').imp
   }),
 });
 
-const Prediction = builder.objectRef<PredictionRecord>('Prediction');
+export const Prediction = builder.objectRef<PredictionRecord>('Prediction');
 
 Prediction.implement({
   description: 'What a model said about one instrument at one instant.',

@@ -7,6 +7,7 @@ import './api-key.ts';
 import './balance.ts';
 import './candle.ts';
 import './change.ts';
+import './change-event.ts';
 import './exposure.ts';
 import './frame.ts';
 import './health.ts';
@@ -14,17 +15,20 @@ import './mark.ts';
 import './node.ts';
 import './operation.ts';
 import './order.ts';
+import './order-event.ts';
 import './outcome.ts';
 import './pnl-series.ts';
 import './position.ts';
 import './position-event.ts';
 import './prediction.ts';
 import './prediction-accuracy.ts';
+import './prediction-event.ts';
 import './prediction-stats.ts';
 import './setting.ts';
 import './signal.ts';
 import './statement.ts';
 import './trade.ts';
+import './trade-event.ts';
 import './trading-performance.ts';
 
 /** The whole schema; each file imported above has added its part. */

@@ -27,7 +27,7 @@ const loadTradesOfPosition = listLoader(async (context, accountId, ids, bounds) 
   return rows.map(({ parentId, trade }) => ({ parentId, row: trade }));
 });
 
-const Trade = builder.objectRef<TradeRecord>('Trade');
+export const Trade = builder.objectRef<TradeRecord>('Trade');
 
 Trade.implement({
   description: 'One execution: a fill, or the opening or closing of a position without an order.',

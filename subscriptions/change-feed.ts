@@ -58,6 +58,11 @@ export interface ChangeFeed {
   catchUp<T>(reader: FeedReader, work: (call: Call) => Promise<T>): Promise<T>;
   /** As `catchUp`, but while the database is away it waits and tries again. */
   catchUpPatiently<T>(reader: FeedReader, work: (call: Call) => Promise<T>): Promise<T>;
+  /**
+   * Reads what a change is about, once for all who ask for it meanwhile, and as patiently. A change
+   * is asked for with one kind of work only.
+   */
+  readShared<T>(change: Change, reader: FeedReader, work: (call: Call) => Promise<T>): Promise<T>;
   figures(): FeedFigures;
   /** Ends polling; who waits gets UNAVAILABLE. */
   close(): Promise<void>;
@@ -130,6 +135,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     bytesMax: ringBytesMax,
   };
   const tails = new Map<string, Tail>();
+  const readings = new Map<Change, Promise<unknown>>();
   const gate = createGate(CATCH_UPS_MAX);
   const follower = createFollower({ database, log, clock, pollMs, tails });
   const catchUp: ChangeFeed['catchUp'] = (reader, work) =>
@@ -150,25 +156,34 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     }
   }
 
-  /** With those who are at the same place: a crowd that returns is one statement. */
-  function readShared(tail: Tail, place: Place, reader: FeedReader): Promise<readonly Change[]> {
-    const key = encodeCursor(place.epoch, place.seq, '');
-    let reading = tail.reads.get(key);
+  /** With those who ask for the same meanwhile. */
+  function share<Key, T>(
+    readings: Map<Key, Promise<T>>,
+    key: Key,
+    { requestId, operationName, signal }: FeedReader,
+    work: (call: Call) => Promise<T>,
+  ): Promise<T> {
+    let reading = readings.get(key);
     if (reading === undefined) {
       // Not with its signal: the others stay when this one goes.
-      const { requestId, operationName } = reader;
-      const readRows = () => {
-        const sql = database.interactive.sql(callOf({ requestId, operationName }));
-        return readAfter(sql, tail.accountId, String(place.seq), READ_CHANGES_MAX);
-      };
-      reading = gate.run(readRows).finally(() => tail.reads.delete(key));
-      tail.reads.set(key, reading);
+      const run = () => work(callOf({ requestId, operationName }));
+      reading = gate.run(run).finally(() => readings.delete(key));
+      readings.set(key, reading);
     }
-    return orAborted(reading, reader.signal);
+    return orAborted(reading, signal);
+  }
+
+  /** A crowd that returns to one place is one statement. */
+  function readAt(tail: Tail, place: Place, reader: FeedReader): Promise<readonly Change[]> {
+    const key = encodeCursor(place.epoch, place.seq, '');
+    return share(tail.reads, key, reader, (call) => {
+      const sql = database.interactive.sql(call);
+      return readAfter(sql, tail.accountId, String(place.seq), READ_CHANGES_MAX);
+    });
   }
 
   async function readTable(tail: Tail, place: Place, reader: FeedReader) {
-    const changes = await patiently(reader, () => readShared(tail, place, reader));
+    const changes = await patiently(reader, () => readAt(tail, place, reader));
     if (tail.epoch !== place.epoch) return null;
     const first = changes.slice(0, lengthToHold(changes, place.seq));
     // The ring knows of changes after the place: none here means that they were deleted.
@@ -243,6 +258,9 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     watch,
     catchUp,
     catchUpPatiently: (reader, work) => patiently(reader, () => catchUp(reader, work)),
+    readShared: <T>(change: Change, reader: FeedReader, work: (call: Call) => Promise<T>) =>
+      // What stands there was put by the same kind of work.
+      patiently(reader, () => share(readings as Map<Change, Promise<T>>, change, reader, work)),
     take(log) {
       const tail = tails.get(log.accountId);
       if (tail !== undefined) follower.take(tail, log);

@@ -35,6 +35,22 @@ export interface Match<Row> {
   readonly before: unknown;
 }
 
+export type Matches<Row> = readonly Match<Row>[];
+
+/** Of a change of one row, which holds the whole of it, before and after. */
+export function matchesOfRow<Row extends { readonly id: string }>(
+  change: Change,
+  matches: (row: Row) => boolean,
+): Matches<Row> {
+  const before = change.before as Row | null;
+  const after = change.after as Row | null;
+  const row = after ?? before;
+  const isIn = after !== null && matches(after);
+  const wasIn = before !== null && matches(before);
+  if (row === null || !(isIn || wasIn)) return [];
+  return [{ key: row.id, isLeft: !isIn, row, before }];
+}
+
 export interface Snapshot<Row> {
   readonly head: Head;
   readonly rows: readonly Row[];
@@ -47,7 +63,7 @@ export interface LogStream<Row, Event> {
   readonly permission: Permission;
   toEvent(event: LogEvent<Row>): Event;
   /** What a change means to this subscription, in the order it is to be sent; empty: nothing. */
-  matches(change: Change): readonly Match<Row>[];
+  matches(change: Change, reader: FeedReader): Matches<Row> | Promise<Matches<Row>>;
   /** Reads the head and the rows of one moment; null: no snapshot is asked for. */
   readonly readSnapshot: ((call: Call) => Promise<Snapshot<Row>>) | null;
   /** Where to resume; null: at the head. */
@@ -183,7 +199,12 @@ async function* follow<Row, Event>(
     assertStillMay(options);
     const changes = await watch.read(place, reader);
     if (changes === null) return;
-    for (const change of changes) collect(options, change, conflation.add);
+    for (const change of changes) {
+      const found = options.matches(change, reader);
+      // Waiting for what is there already would cost every stream a turn for each change.
+      const matches = found instanceof Promise ? await found : found;
+      collect(options, change, matches, conflation.add);
+    }
     const last = changes.at(-1);
     if (last !== undefined) place = { ...place, seq: Number(last.seq), hash: last.hash };
     const isCaughtUp = goalSeq !== null && place.seq >= goalSeq;
@@ -233,11 +254,12 @@ interface Pending<Row> extends Told {
 function collect<Row, Event>(
   options: LogStream<Row, Event>,
   change: Change,
+  matches: Matches<Row>,
   add: (pending: Pending<Row>) => void,
 ): void {
   const { seq, operation } = change;
   const fromSeq = options.minIntervalMs > 0 ? seq : null;
-  for (const match of options.matches(change)) {
+  for (const match of matches) {
     add({ key: match.key, seq, fromSeq, change, match, operation, before: match.before });
   }
 }

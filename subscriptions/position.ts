@@ -1,13 +1,12 @@
-import { requireAccount, restrict } from '../access.ts';
+import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change } from '../datasources/change.ts';
 import { decodeCursor } from '../datasources/cursor.ts';
-import { requireId } from '../datasources/id.ts';
-import type { Call } from '../datasources/lane.ts';
 import { matchesPosition, type Position, type PositionWhere } from '../datasources/position.ts';
-import { withSnapshot } from '../datasources/snapshot.ts';
+import { toPositionWhere } from '../datasources/row-where.ts';
 import { AppError } from '../errors.ts';
-import { type LogEvent, type Match, type Snapshot, streamLog } from './log-stream.ts';
+import { type LogEvent, type Matches, matchesOfRow, streamLog } from './log-stream.ts';
+import { snapshotReader } from './snapshot.ts';
 import { stream } from './stream.ts';
 
 export interface PositionEvent extends Omit<LogEvent<Position>, 'row'> {
@@ -26,8 +25,6 @@ export interface PositionChangesInput {
 }
 
 export const MIN_INTERVAL_MS_MAX = 60_000;
-export const SNAPSHOT_ROWS_MAX = 20_000;
-const SNAPSHOT_PAGE_ROWS = 1000;
 
 /**
  * Committed changes of positions in commit order; an event is sent when the row before or after the
@@ -45,26 +42,25 @@ export function positionChanges(
   input: PositionChangesInput,
 ): AsyncGenerator<PositionEvent, void, undefined> {
   const accountId = requireAccount(context.actor, input.account, 'positions:read');
-  const where = toWhere(accountId, input.where);
+  const where = toPositionWhere(accountId, input.where);
   const options = {
     context,
     accountId,
     permission: 'positions:read',
     toEvent: toPositionEvent,
     matches: (change: Change) => matchesOf(change, where),
-    readSnapshot: input.snapshot ? (call: Call) => readRows(context, call, accountId, where) : null,
+    readSnapshot: input.snapshot
+      ? snapshotReader<Position>({
+          context,
+          accountId,
+          advice: 'narrow where, for example to status OPEN',
+          list: ({ positions }, cut) => positions.list(accountId, where, cut),
+        })
+      : null,
     after: typeof input.after === 'string' ? decodeCursor(input.after) : null,
     minIntervalMs: intervalOf(input.minIntervalMs),
   } as const;
   return stream((signal) => streamLog(options, signal), context.call.signal);
-}
-
-function toWhere(accountId: string, where: PositionWhere | null | undefined): PositionWhere {
-  if (!where) return {};
-  const ids = where.ids?.map((id, index) =>
-    requireId(id, 'position', accountId, ['where', 'ids', String(index)]),
-  );
-  return { ...where, ids: ids ?? null };
 }
 
 function intervalOf(minIntervalMs: number | null | undefined): number {
@@ -81,44 +77,7 @@ function toPositionEvent({ row, ...event }: LogEvent<Position>): PositionEvent {
   return { ...event, position: row };
 }
 
-function matchesOf(change: Change, where: PositionWhere): readonly Match<Position>[] {
+function matchesOf(change: Change, where: PositionWhere): Matches<Position> {
   if (change.entity !== 'position') return [];
-  // A change of one position holds its whole row, before and after.
-  const before = change.before as Position | null;
-  const after = change.after as Position | null;
-  const row = after ?? before;
-  const isIn = after !== null && matchesPosition(where, after);
-  const wasIn = before !== null && matchesPosition(where, before);
-  if (row === null || !(isIn || wasIn)) return [];
-  return [{ key: row.id, isLeft: !isIn, row, before }];
-}
-
-/** The rows that match, oldest opened first, and the head, at one moment of the database. */
-function readRows(
-  { services, actor }: Context,
-  call: Call,
-  accountId: string,
-  where: PositionWhere,
-): Promise<Snapshot<Position>> {
-  return withSnapshot(services.database, call, async (unrestricted) => {
-    const { changes, positions } = restrict(unrestricted, actor);
-    const head = await changes.getHead(accountId);
-    const rows: Position[] = [];
-    for (;;) {
-      const after = rows.at(-1)?.id ?? null;
-      const cut = { after, before: null, isDescending: false, limit: SNAPSHOT_PAGE_ROWS };
-      const page = await positions.list(accountId, where, cut);
-      rows.push(...page);
-      if (rows.length > SNAPSHOT_ROWS_MAX) throw tooManyRows();
-      if (page.length < SNAPSHOT_PAGE_ROWS || call.signal?.aborted) return { head, rows };
-    }
-  });
-}
-
-function tooManyRows(): AppError {
-  return new AppError(
-    'QUERY_TOO_EXPENSIVE',
-    `More than ${SNAPSHOT_ROWS_MAX} positions match: narrow where, for example to status OPEN.`,
-    { path: ['where'] },
-  );
+  return matchesOfRow<Position>(change, (row) => matchesPosition(where, row));
 }

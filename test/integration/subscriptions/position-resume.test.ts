@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Position } from '../../../datasources/position.ts';
-import { SNAPSHOT_ROWS_MAX } from '../../../subscriptions/position.ts';
+import { SNAPSHOT_ROWS_MAX } from '../../../subscriptions/snapshot.ts';
 import { append, makeChange, run } from '../../support/log.ts';
 import { brief, usePositionStreams } from '../../support/position-streams.ts';
 import { closedOf, next } from '../../support/positions.ts';
