@@ -9,6 +9,8 @@ import { AppError } from '../errors.ts';
 
 /** Of one answer. */
 const GROUPS_MAX = 10_000;
+/** Outcomes that are ranked for one answer: 40 bytes each in memory, and some 2 seconds a million. */
+const PAIRS_MAX = 5_000_000;
 
 export interface PredictionAccuracy extends Figures {
   readonly lowSample: boolean;
@@ -19,8 +21,8 @@ export interface PredictionAccuracy extends Figures {
  * order of `groupBy`. Those that are pending count in `total` and `pending` alone. A group with
  * fewer than `minSamples` resolved horizons is there, and `lowSample`.
  *
- * @throws AppError BAD_INPUT for a negative `minSamples`; QUERY_TOO_EXPENSIVE over 10,000 groups;
- * FORBIDDEN
+ * @throws AppError BAD_INPUT for a negative `minSamples`; QUERY_TOO_EXPENSIVE over 10,000 groups,
+ * or over 5,000,000 outcomes with the information coefficient; FORBIDDEN
  */
 export async function predictionAccuracy(
   context: Context,
@@ -44,8 +46,16 @@ export async function predictionAccuracy(
     accountId,
     input.where ?? {},
     dimensions,
-    { ...wanted, limit: GROUPS_MAX + 1 },
+    { ...wanted, pairsMax: PAIRS_MAX, limit: GROUPS_MAX + 1 },
   );
+  if (groups === null) {
+    throw new AppError(
+      'QUERY_TOO_EXPENSIVE',
+      `informationCoefficient ranks at most ${PAIRS_MAX} outcomes: give a shorter range, or ask ` +
+        'without it.',
+      { path: ['where', 'predictedAt'], details: { outcomesMax: PAIRS_MAX } },
+    );
+  }
   if (groups.length > GROUPS_MAX) {
     throw new AppError(
       'QUERY_TOO_EXPENSIVE',

@@ -118,7 +118,7 @@ PredictionAccuracy.implement({
         'Spearman (1904): the correlation of the ranks of predicted and actual returns, equal ' +
         'values sharing the mean of their ranks; null where one of them does not vary. Sorting ' +
         'them takes several times what the other figures take together: it is computed only ' +
-        'where it is asked for.',
+        'where it is asked for, of at most 5,000,000 outcomes.',
     }),
     precisionLong: t.exposeFloat('precisionLong', {
       nullable: true,

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createPredictionAccuracyRepository } from '../../../datasources/prediction-accuracy.ts';
 import { createRandom, type Random } from '../../../cli/demo/random.ts';
 import {
   accuracyOf,
@@ -7,6 +8,7 @@ import {
   type ModelDirection,
   type ModelHorizon,
 } from '../../support/accuracy-model.ts';
+import { makeCall } from '../../support/call.ts';
 import { predict, refusalOf } from '../../support/documents.ts';
 import { horizonItem, type Item, predictionItem } from '../../support/make.ts';
 import { accuracy, ACCURACY, differencesOf, recordOutcomes } from '../../support/outcomes.ts';
@@ -192,6 +194,21 @@ describe('predictionAccuracy', () => {
     });
   });
 
+  it('ranks as many outcomes as it may and no more', async () => {
+    const pairs = horizons.filter(
+      ({ predictedReturn, outcome }) => predictedReturn !== null && outcome !== null,
+    ).length;
+    const sql = server.tradewind.database.analytics.sql(makeCall());
+    const repository = createPredictionAccuracyRepository(sql);
+    const ask = (pairsMax: number, hasInformationCoefficient = true) =>
+      repository.list(account, {}, [], { hasInformationCoefficient, pairsMax, limit: 1 });
+    expect(await ask(pairs)).toEqual([
+      expect.objectContaining({ informationCoefficient: expect.any(Number) }),
+    ]);
+    expect(await ask(pairs - 1)).toBeNull();
+    expect(await ask(0, false)).toEqual([expect.objectContaining({ total: horizons.length })]);
+  });
+
   it('refuses negative minSamples', async () => {
     const answer = await server.request(ACCURACY, { account, minSamples: -1 });
     expect(answer.errors[0]?.extensions).toMatchObject({ code: 'BAD_INPUT', path: ['minSamples'] });
@@ -334,7 +351,7 @@ describe('predictionAccuracy of few', () => {
       insert into predictions (account_id, id, exchange, symbol, interval, model_version,
         predicted_at, signal, signal_confidence, created_at, item_hash)
       select ${account}, overlay(uuid_at('2025-01-01')::text placing lpad(to_hex(n), 12, '0')
-        from 25)::uuid, 'bybit', 'S' || n, '15m', 'v1', '2025-01-01', 'LONG', 0.5, now(), ''
+        from 25)::uuid, case n when 1 then 'okx' else 'bybit' end, 'S' || n, '15m', 'v1', '2025-01-01', 'LONG', 0.5, now(), ''
       from generate_series(1, 10001) as n`;
     await server.sql`
       insert into prediction_horizons (
@@ -343,7 +360,7 @@ describe('predictionAccuracy of few', () => {
     const groupBy = ['SYMBOL'];
     const refused = refusalOf(await dataOrNull({ account, groupBy }));
     expect(refused.extensions).toMatchObject({ code: 'QUERY_TOO_EXPENSIVE', groupsMax: 10_000 });
-    const where = { symbols: Array.from({ length: 10_000 }, (_none, place) => `S${place + 1}`) };
+    const where = { exchange: 'bybit' };
     const data = await server.data<{ predictionAccuracy: readonly unknown[] }>(
       `query ($account: ID, $groupBy: [AccuracyDimension!], $where: PredictionWhere) {
         predictionAccuracy(account: $account, groupBy: $groupBy, where: $where) { symbol }
