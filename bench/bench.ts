@@ -5,6 +5,7 @@ import { frameLines } from './frames.ts';
 import { markPricesLines } from './mark-prices.ts';
 import { memoryLine } from './memory.ts';
 import { positionLines } from './positions.ts';
+import { accuracyLines } from './prediction-accuracy.ts';
 import { predictionLines } from './predictions.ts';
 import { streamLines } from './stream.ts';
 import { formatTable, isMet, type Line } from './table.ts';
@@ -20,6 +21,7 @@ const LINES: Readonly<Record<string, Line>> = {
   positions: positionLines,
   markPrices: markPricesLines,
   frames: frameLines,
+  predictionAccuracy: accuracyLines,
   stream: streamLines,
   memory: memoryLine,
 };
