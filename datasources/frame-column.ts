@@ -75,10 +75,10 @@ export const TRADE_COLUMNS: FrameColumns = {
 
 /** With one of them the marks are read. */
 export const MARK_COLUMNS: FrameColumns = {
-  markPrice: decimal(fragment`mark.price`),
+  markPrice: decimal(fragment`mark.mark_price`),
   // As `unrealizedPnl` of resolvers/position.ts has it, rounded half-even to 18 digits.
   unrealizedPnl: decimal(fragment`
-    case when positions.status <> 'OPEN' or mark.price is null then 0
+    case when positions.status <> 'OPEN' or mark.mark_price is null then 0
       when abs(gain.exact - trunc(gain.exact, 18)) = 0.0000000000000000005
         and mod(trunc(gain.exact, 18), 0.000000000000000002) = 0
       then trunc(gain.exact, 18)

@@ -9,7 +9,7 @@ import {
   PREDICTION_COLUMNS,
   TRADE_COLUMNS,
 } from './frame-column.ts';
-import { idsWithin, type TimeRange } from './keyset.ts';
+import type { TimeRange } from './keyset.ts';
 import { type PositionWhere, positionConditions } from './position.ts';
 import { type PredictionWhere, predictionConditions } from './prediction.ts';
 import { fragment, type SqlStatement } from './sql.ts';
@@ -41,26 +41,31 @@ export function predictionSource(
   names: readonly string[],
 ): FrameSource {
   const columns = pick({ ...PREDICTION_COLUMNS, ...HORIZON_COLUMNS }, names);
-  const rows = fragment`
-    from predictions
-    where predictions.account_id = ${accountId} ${predictionConditions(where)}`;
+  const matching = fragment`where predictions.account_id = ${accountId} ${predictionConditions(where)}`;
   if (!hasOneOf(HORIZON_COLUMNS, names)) {
-    return { accountId, rows, columns, ...byId(fragment`predictions.id`) };
+    const rows = fragment`from predictions ${matching}`;
+    return { accountId, columns, rows, ...byId(fragment`predictions.id`) };
   }
   return {
     accountId,
     columns,
+    // Offset 0 keeps it a look-up for each prediction. As a join, where the newest partitions have no
+    // statistics yet, it may become a scan for each.
     rows: fragment`
       from predictions
-      join prediction_horizons as horizon on horizon.prediction_id = predictions.id
-        and horizon.account_id = ${accountId} ${idsWithin(fragment`horizon.prediction_id`, where.predictedAt)}
-      where predictions.account_id = ${accountId} ${predictionConditions(where)}`,
+      cross join lateral (
+        select horizon_minutes, direction, confidence, predicted_return, actual_return,
+          actual_direction, correct
+        from prediction_horizons
+        where account_id = ${accountId} and prediction_id = predictions.id
+        offset 0
+      ) as horizon
+      ${matching}`,
     key: fragment`predictions.id, horizon.horizon_minutes`,
     keyDescending: fragment`predictions.id desc, horizon.horizon_minutes desc`,
-    // The first two bound both tables, which the third does not.
+    // The first condition finds the rows, which the second alone would not.
     isNewer: fragment`
-      predictions.id >= ${boundId} and horizon.prediction_id >= ${boundId}
-      and (predictions.id, horizon.horizon_minutes) >
+      predictions.id >= ${boundId} and (predictions.id, horizon.horizon_minutes) >
         (${boundId}, coalesce((select horizon_minutes from bound), 0))`,
   };
 }
@@ -93,15 +98,17 @@ export function positionSource(
   };
 }
 
-// Under other names: the conditions name columns of positions without saying so.
+// A look-up for each position, as that of horizons. Names are others there than in positions, whose
+// conditions do not say that they are of positions.
 const withMarks = fragment`
-  left join (
-    select account_id as marked_account, exchange as marked_exchange, symbol as marked_symbol, price
-    from marks
-  ) as mark on mark.marked_account = positions.account_id
-    and mark.marked_exchange = positions.exchange and mark.marked_symbol = positions.symbol
+  left join lateral (
+    select price as mark_price from marks
+    where marks.account_id = positions.account_id and marks.exchange = positions.exchange
+      and marks.symbol = positions.symbol
+    offset 0
+  ) as mark on true
   cross join lateral (
-    select (mark.price - positions.entry_price) * positions.quantity
+    select (mark.mark_price - positions.entry_price) * positions.quantity
       * case positions.side when 'LONG' then 1 else -1 end as exact
   ) as gain`;
 
