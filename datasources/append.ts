@@ -1,6 +1,7 @@
 import { AppError } from '../errors.ts';
 import type { Change } from './change.ts';
 import type { NewChange } from './change-recorder.ts';
+import type { Touched } from './heads.ts';
 import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
 import { deadlineExceeded } from './slot.ts';
@@ -80,6 +81,19 @@ export async function append(
 /** How long it may wait for a head that another one has locked. */
 function waitMsOf({ deadlineAt }: Call): number {
   return Math.max(1, Math.min(WAIT_MS_MAX, Math.ceil(deadlineAt - performance.now())));
+}
+
+/** What a unit has touched: the changes of an account have the seqs up to its commit's. */
+export function touchedBy(
+  commits: readonly Commit[],
+  changes: readonly NewChange[],
+): readonly Touched[] {
+  return commits.map(({ account, seq }) => {
+    const own = changes.filter(({ accountId }) => accountId === account);
+    const before = Number(seq) - own.length;
+    const entitySeqs = new Map(own.map(({ entity }, index) => [entity, before + index + 1]));
+    return { accountId: account, seq: Number(seq), entitySeqs };
+  });
 }
 
 /** A change as the statement takes it. */

@@ -1,5 +1,5 @@
 import { AppError } from '../errors.ts';
-import { append, type Commit, type CommittedLog, type Remains } from './append.ts';
+import { append, type Commit, type CommittedLog, type Remains, touchedBy } from './append.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
 import { readCommits, settleCommit } from './commit.ts';
 import type { Database } from './database.ts';
@@ -13,6 +13,7 @@ import {
   waitForFirst,
   waitForKey,
 } from './idempotency.ts';
+import type { Touched } from './heads.ts';
 import type { Call, Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
 import { MissingPartitionError } from './prediction.ts';
@@ -71,6 +72,8 @@ export interface Committed {
   readonly commits: readonly Commit[];
   /** The entities that have changes. */
   readonly entities: ReadonlySet<string>;
+  /** The same by account, with seqs. */
+  readonly touched: readonly Touched[];
   /** The changes themselves, of the accounts where there are few. */
   readonly logs: readonly CommittedLog[];
 }
@@ -80,6 +83,14 @@ export interface Committed {
  * up to a second.
  */
 export type OnCommit = (committed: Committed) => Promise<void> | void;
+
+/** Told of commits that `OnCommit` is not told of, before their requests are answered. */
+export interface OtherCommits {
+  /** These were made by an earlier request, maybe on another node. */
+  replayed(commits: readonly Commit[]): void;
+  /** Nobody can say whether a commit took place. */
+  unknown(): void;
+}
 
 export interface UnitsOfWork {
   /**
@@ -111,6 +122,7 @@ export function createUnitsOfWork(
   database: Database,
   onCommit: OnCommit,
   onError: (error: unknown) => void = ignore,
+  others?: OtherCommits,
 ): UnitsOfWork {
   // Repeats that arrive at this node while the first is under way wait here, without a connection.
   const inFlight = new Map<string, Promise<unknown>>();
@@ -140,7 +152,10 @@ export function createUnitsOfWork(
       request.call,
       () => withPartitions(database, request.call, () => attempt(database, request, work)),
       mayRunAgain,
-    );
+    ).catch((error: unknown) => {
+      if (error instanceof AppError && error.executed === 'UNKNOWN') others?.unknown();
+      throw error;
+    });
     if (outcome.kind === 'committed' && outcome.commits.length > 0) await tell(outcome);
     return outcome;
   }
@@ -175,7 +190,9 @@ export function createUnitsOfWork(
       const settled = running.then(ignore, ignore);
       inFlight.set(name, settled);
       try {
-        return await running;
+        const outcome = await running;
+        if (outcome.kind === 'replayed') others?.replayed(outcome.answer.commits);
+        return outcome;
       } finally {
         inFlight.delete(name);
       }
@@ -261,16 +278,16 @@ async function commit(
   const entities = new Set(unit.changes.map(({ entity }) => entity));
   if (isEmpty(unit, answer)) {
     await session.command('commit');
-    return { commits: [], entities, logs: [] };
+    return { commits: [], entities, touched: [], logs: [] };
   }
   try {
     const appended = await append(session, request, transactionId, { unit, answer });
-    return { ...appended, entities };
+    return { ...appended, entities, touched: touchedBy(appended.commits, unit.changes) };
   } catch (error) {
     if (!session.isLost || !isUnknown(error)) throw error;
     const commits = await settle(database, request, transactionId, unit, error);
     // What it appended is read from the table by whoever follows the log.
-    return { commits, entities, logs: [] };
+    return { commits, entities, touched: touchedBy(commits, unit.changes), logs: [] };
   }
 }
 

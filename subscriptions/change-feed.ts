@@ -120,6 +120,8 @@ export interface ChangeFeedOptions {
   readonly log: FollowerLog;
   readonly clock?: Clock;
   readonly pollMs?: number;
+  /** Told of each head that a poll finds. */
+  readonly onHead?: (accountId: string, seq: number) => void;
   readonly ringLengthMax?: number;
   readonly ringBytesMax?: number;
   readonly ringsBytesMax?: number;
@@ -137,7 +139,8 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
   const tails = new Map<string, Tail>();
   const readings = new Map<Change, Promise<unknown>>();
   const gate = createGate(CATCH_UPS_MAX);
-  const follower = createFollower({ database, log, clock, pollMs, tails });
+  const { onHead } = options;
+  const follower = createFollower({ database, log, clock, pollMs, tails, onHead });
   const catchUp: ChangeFeed['catchUp'] = (reader, work) =>
     // The place at the gate is held until the statement has really ended.
     orAborted(

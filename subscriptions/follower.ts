@@ -27,6 +27,8 @@ export interface FollowerOptions {
   readonly log: FollowerLog;
   readonly clock: Clock;
   readonly pollMs: number;
+  /** Told of each head that a poll finds. */
+  readonly onHead?: ((accountId: string, seq: number) => void) | undefined;
   /** Those to follow; the follower ends when there is none. */
   readonly tails: ReadonlyMap<string, Tail>;
 }
@@ -55,7 +57,8 @@ export interface Follower {
 }
 
 /** The one who polls and reads, one statement after the other, while anything is watched. */
-export function createFollower({ database, log, clock, pollMs, tails }: FollowerOptions): Follower {
+export function createFollower(options: FollowerOptions): Follower {
+  const { database, log, clock, pollMs, tails, onHead } = options;
   const polled = createWaits(clock);
   const looks = createWaits(clock);
   let isRunning = false;
@@ -127,6 +130,7 @@ export function createFollower({ database, log, clock, pollMs, tails }: Follower
       sql,
       asked.map(({ accountId }) => accountId),
     );
+    for (const head of heads) onHead?.(head.accountId, Number(head.seq));
     const byAccount = new Map(heads.map((head) => [head.accountId, head]));
     for (const tail of asked) {
       const head = byAccount.get(tail.accountId);
