@@ -15,6 +15,7 @@ const environmentSchema = z.object({
   DATABASE_PREPARE: flag.default(true),
   DATABASE_TLS: z.enum(['verify', 'off']).default('verify'),
   REDIS_URL: z.string().optional(),
+  CACHE: flag.default(true),
   TRADEWIND_HOME: z.string().min(1).default('.tradewind'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
   TRADING_SLOTS: wholeNumber(1, 32).optional(),
@@ -48,6 +49,8 @@ export interface Config {
   readonly isPrepareOn: boolean;
   readonly isTlsOn: boolean;
   readonly redisUrl: string | null;
+  /** Whether results of queries are kept. */
+  readonly isCacheOn: boolean;
   /** Absolute folder of the embedded data and the first key. */
   readonly home: string;
   readonly logLevel: string;
@@ -105,6 +108,7 @@ export function readConfig(
     isPrepareOn: value.DATABASE_PREPARE,
     isTlsOn: value.DATABASE_TLS === 'verify',
     redisUrl: value.REDIS_URL ?? null,
+    isCacheOn: value.CACHE,
     home: resolve(value.TRADEWIND_HOME),
     // Beside the lines that a person reads, JSON about what is merely slow would be noise.
     logLevel: value.LOG_LEVEL ?? (isProduction ? 'info' : 'error'),

@@ -1,7 +1,9 @@
 import type { Actor } from './access.ts';
 import type { Database } from './datasources/database.ts';
+import type { Caches } from './datasources/caches.ts';
 import type { Datasources } from './datasources/datasources.ts';
 import type { Call } from './datasources/lane.ts';
+import type { OperationReads } from './datasources/result-cache.ts';
 import type { Unit } from './datasources/unit-of-work.ts';
 import type { HealthMonitor } from './datasources/health.ts';
 import type { ChangeFeed } from './subscriptions/change-feed.ts';
@@ -21,6 +23,8 @@ export interface Context {
   readonly budget: Budget;
   /** Where the frames of the answer are kept until the client has them. */
   readonly frames: FrameHold;
+  /** What the reads of a query have come to; `forbid` says that its answer must not be kept. */
+  readonly reads: OperationReads;
   /** The unit of work of a mutation; null in queries and subscriptions. */
   readonly unit: Unit | null;
   readonly services: Services;
@@ -55,6 +59,7 @@ export interface FrameHold {
 /** What lives as long as the process. */
 export interface Services {
   readonly database: Database;
+  readonly caches: Caches;
   readonly feed: ChangeFeed;
   readonly health: HealthMonitor;
   readonly traffic: Traffic;

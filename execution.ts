@@ -18,6 +18,7 @@ import { executeFast } from './coercion.ts';
 import type { Context, Services } from './context.ts';
 import { canonicalJson } from './datasources/canonical.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
+import { cacheReads } from './datasources/cached-reads.ts';
 import { createDatasources, type Datasources } from './datasources/datasources.ts';
 import type { IdempotencyKey } from './datasources/idempotency.ts';
 import type { Call, Lane } from './datasources/lane.ts';
@@ -29,10 +30,11 @@ import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
 import { useFrameAnswers } from './frame-answer.ts';
 import type { AnswerFrames } from './frame-memory.ts';
+import { useFreshness } from './freshness.ts';
 import { boundFilters, boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
+import type { MinCommit } from './min-commit.ts';
 import { toStored } from './stored-answer.ts';
 
-export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,200}$/;
 
 /** What the transport knows of an operation before GraphQL does. */
@@ -43,6 +45,8 @@ export interface Operation {
   readonly deadlineMs: number | null;
   /** From the header; the request's extensions come second. */
   readonly idempotencyKey: string | null;
+  /** Named by the header; those of the request's extensions are added. */
+  readonly minCommits: readonly MinCommit[];
   /** Aborted when the client has gone; a mutation goes on all the same. */
   readonly signal?: AbortSignal;
   /**
@@ -156,6 +160,7 @@ export function createExecution(options: ExecutionOptions) {
       unitOfWork,
       errorEdge,
       useFrameAnswers(),
+      useFreshness(log),
     ],
   });
 }
@@ -173,6 +178,10 @@ function createContext(initial: OperationContext, services: Services): Context &
     ...(signal === undefined ? {} : { signal }),
   };
   const slow = { ...call, deadlineAt: startedAt + (deadlineMs ?? services.analyticsDeadlineMs) };
+  const { database, caches } = services;
+  const reads = caches.results.open();
+  const cachedFrom = (lane: Lane, laneCall: Call) =>
+    restrict(cacheReads(datasourcesOf(lane, laneCall), caches.results, reads, laneCall), actor);
   return {
     operation,
     params,
@@ -180,20 +189,24 @@ function createContext(initial: OperationContext, services: Services): Context &
     operationName,
     actor,
     call,
-    datasources: readingFrom(services.database.interactive, call, actor),
-    analytics: readingFrom(services.database.analytics, slow, actor),
+    datasources: cachedFrom(database.interactive, call),
+    analytics: cachedFrom(database.analytics, slow),
     budget: createBudget(call),
     frames: operation.frames,
+    reads,
     unit: null,
     services,
   };
 }
 
-function readingFrom(lane: Lane, call: Call, actor: Actor): Datasources {
-  return restrict(createDatasources(lane.sql(call), NO_RECORDER), actor);
+function datasourcesOf(lane: Lane, call: Call): Datasources {
+  return createDatasources(lane.sql(call), NO_RECORDER);
 }
 
-/** A subscription has no end, but each of its reads has: the deadline is that of one event. */
+/**
+ * A subscription has no end, but each of its reads has: the deadline is that of one event. It reads
+ * past the cache, because what it tells of has just changed.
+ */
 function readingPerEvent(context: Context & OperationContext) {
   const { actor, services } = context;
   const deadlineMs = context.operation.deadlineMs ?? services.deadlineMs;
@@ -203,7 +216,8 @@ function readingPerEvent(context: Context & OperationContext) {
       return performance.now() + deadlineMs;
     },
   };
-  return { call, datasources: readingFrom(services.database.interactive, call, actor) };
+  const datasources = datasourcesOf(services.database.interactive, call);
+  return { call, datasources: restrict(datasources, actor) };
 }
 
 async function runMutation(

@@ -1,4 +1,6 @@
 import { pipeline, Readable } from 'node:stream';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { acceptsGzip, createFastGzip } from './compression.ts';
 import { stringifyInPieces } from './datasources/json-text.ts';
@@ -31,6 +33,26 @@ export function useFrameAnswers(): Plugin<OperationContext> {
       }, 'application/json');
     },
   };
+}
+
+/** As above, straight to the socket. */
+export function sendFrameAnswer(
+  { headers }: IncomingMessage,
+  response: ServerResponse,
+  result: ExecutionResult,
+  mediaType: string,
+): void {
+  const pieces = stringifyInPieces(result);
+  const encoding = headers['accept-encoding'];
+  const isGzip = acceptsGzip(typeof encoding === 'string' ? encoding : null);
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  response.setHeader('content-type', `${mediaType}; charset=utf-8`);
+  response.setHeader('vary', 'accept-encoding');
+  if (isGzip) response.setHeader('content-encoding', 'gzip');
+  else response.setHeader('content-length', length);
+  response.writeHead(200);
+  // A client that has gone ends it; what it has not taken is given back when its response closes.
+  pipeline(isGzip ? compressed(pieces) : Readable.from(pieces), response, () => {});
 }
 
 function compressed(pieces: readonly Buffer[]): Readable {

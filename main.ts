@@ -1,7 +1,9 @@
 import { type Logger, pino } from 'pino';
+import { createAnswers } from './answers.ts';
 import { type Authentication, createAuthentication } from './authentication.ts';
 import { adminKeyFile, type Config } from './config.ts';
 import type { Services } from './context.ts';
+import { type Caches, createCaches } from './datasources/caches.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
 import { checkConnections, createDatabase, type Database } from './datasources/database.ts';
 import { createDatasources } from './datasources/datasources.ts';
@@ -15,7 +17,7 @@ import { createUnitsOfWork, type OnCommit } from './datasources/unit-of-work.ts'
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { createExecution } from './execution.ts';
 import { createFrameMemory } from './frame-memory.ts';
-import { createHealthMonitor, NO_CACHE } from './datasources/health.ts';
+import { createHealthMonitor } from './datasources/health.ts';
 import { type AdminKey, ensureAdminKey } from './first-key.ts';
 import { migrate } from './migrations/migrate.ts';
 import { createRateLimiter } from './rate-limit.ts';
@@ -77,26 +79,17 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     await checkConnections(database, config.slots);
     await adoptHistory(database.trading.sql(backgroundCall('start.adoptHistory')));
 
-    const feed = createChangeFeed({ database, log });
-    undo.push(() => feed.close());
-    const wake = (account: string, seq: string) => feed.wake(account, seq);
-    const wakeups =
-      config.redisUrl === null ? NO_WAKEUPS : createWakeups(config.redisUrl, log, wake);
-    undo.push(() => wakeups.close());
-    const warnOfKeys = (error: unknown) =>
-      log.warn({ err: error }, 'the keys could not be read again');
-    const authentication = createAuthentication(() => listKeys(database), warnOfKeys);
-    undo.push(() => authentication.close());
-    const onCommit: OnCommit = ({ commits, entities, logs }) => {
-      for (const log of logs) feed.take(log);
-      for (const { account, seq } of commits) wake(account, seq);
-      wakeups.publish(commits);
-      // Before the answer: whoever made a key may use it at once, and a revoked one has ended.
-      return entities.has('apiKey') ? authentication.refresh().catch(warnOfKeys) : undefined;
-    };
-    const units = createUnitsOfWork(database, onCommit, (error) =>
-      log.error({ err: error }, 'a commit was not told on'),
-    );
+    const caches = await createCaches({
+      database,
+      log,
+      redisUrl: config.redisUrl,
+      isOn: config.isCacheOn,
+      // Its data folder has one owner, which is this process.
+      isSoleWriter: opened.embedded !== null,
+      callOf: backgroundCall,
+    });
+    undo.push(() => caches.close());
+    const { feed, units, authentication } = createWriting({ config, log, database, caches, undo });
     const keyCall = backgroundCall('start.firstKey');
     const adminKey = await ensureAdminKey(adminKeyFile(config), units, keyCall);
     await authentication.refresh();
@@ -115,7 +108,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     });
     undo.push(() => schedule.close());
 
-    const services = createServices({ config, database, feed, authentication, undo });
+    const services = createServices({ config, database, caches, feed, authentication, undo });
     const rateLimiter = createRateLimiter(config.rateLimits);
     const { isExplorerOn } = config;
     const schema = createSchema();
@@ -123,6 +116,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     const server = await startServer({
       ...config,
       execution,
+      answers: createAnswers({ execution, caches, rateLimiter }),
       authentication,
       rateLimiter,
       traffic: services.traffic,
@@ -137,21 +131,64 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
   }
 }
 
+/** The change feed, the units of work and the keys: each commit is told to all of them. */
+function createWriting(parts: {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly database: Database;
+  readonly caches: Caches;
+  readonly undo: (() => Promise<void> | void)[];
+}) {
+  const { config, log, database, caches, undo } = parts;
+  const onHead = (account: string, seq: number) => caches.heads.wake(account, seq);
+  const feed = createChangeFeed({ database, log, onHead });
+  undo.push(() => feed.close());
+  const wake = (account: string, seq: string) => {
+    feed.wake(account, seq);
+    onHead(account, Number(seq));
+  };
+  const wakeups = config.redisUrl === null ? NO_WAKEUPS : createWakeups(config.redisUrl, log, wake);
+  undo.push(() => wakeups.close());
+  const warnOfKeys = (error: unknown) =>
+    log.warn({ err: error }, 'the keys could not be read again');
+  const authentication = createAuthentication(() => listKeys(database), warnOfKeys);
+  undo.push(() => authentication.close());
+  const onCommit: OnCommit = ({ commits, touched, entities, logs }) => {
+    caches.heads.committed(touched);
+    for (const log of logs) feed.take(log);
+    for (const { account, seq } of commits) wake(account, seq);
+    wakeups.publish(commits);
+    // Before the answer: whoever made a key may use it at once, and a revoked one has ended.
+    return entities.has('apiKey') ? authentication.refresh().catch(warnOfKeys) : undefined;
+  };
+  const onError = (error: unknown) => log.error({ err: error }, 'a commit was not told on');
+  const units = createUnitsOfWork(database, onCommit, onError, {
+    replayed: (commits) => {
+      for (const { account, seq } of commits) wake(account, seq);
+    },
+    unknown: () => caches.heads.distrust(),
+  });
+  return { feed, units, authentication };
+}
+
 function createServices(parts: {
   readonly config: Config;
   readonly database: Database;
+  readonly caches: Caches;
   readonly feed: ChangeFeed;
   readonly authentication: Authentication;
   readonly undo: (() => Promise<void> | void)[];
 }): Services {
-  const { config, database, feed, authentication, undo } = parts;
+  const { config, database, caches, feed, authentication, undo } = parts;
   const { heartbeatMs, deadlineMs, analyticsDeadlineMs } = config;
   const traffic = createTraffic();
-  const cache = () => NO_CACHE;
-  const health = createHealthMonitor({ database, feed, traffic, cache, redisBreaker: null });
+  const cache = () => caches.results.figures();
+  const { redisBreaker } = caches;
+  const health = createHealthMonitor({ database, feed, traffic, cache, redisBreaker });
   undo.push(() => health.close());
   return {
     database,
+    caches,
     feed,
     health,
     traffic,

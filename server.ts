@@ -3,18 +3,16 @@ import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import type { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
+import type { Answers } from './answers.ts';
 import type { Authentication } from './authentication.ts';
+import { isBounded, parseBody, readBody } from './body.ts';
 import { toPublicError } from './edge.ts';
 import { AppError, FatalError } from './errors.ts';
 import { createEventStreams, type EventStreams } from './event-streams.ts';
-import {
-  BODY_BYTES_MAX,
-  type createExecution,
-  type Operation,
-  type OperationParams,
-} from './execution.ts';
-import { type FrameMemory, framesInText } from './frame-memory.ts';
+import type { createExecution, Operation } from './execution.ts';
+import { type AnswerFrames, type FrameMemory, framesInText } from './frame-memory.ts';
 import { isGraphiqlRequest, sendGraphiql } from './graphiql.ts';
+import { type MinCommit, readMinCommits } from './min-commit.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { createSocketServer } from './socket-server.ts';
 import type { Traffic } from './datasources/traffic.ts';
@@ -23,6 +21,7 @@ export interface ServerOptions {
   readonly host: string;
   readonly port: number;
   readonly execution: ReturnType<typeof createExecution>;
+  readonly answers: Answers;
   readonly authentication: Authentication;
   readonly rateLimiter: RateLimiter;
   readonly traffic: Traffic;
@@ -190,24 +189,32 @@ async function handleGraphql(
     }
     const actor = options.authentication.authenticate(request.headers.authorization);
     const release = options.rateLimiter.admit(actor);
-    response.once('close', release);
-    const frames = isOneText(request) ? framesInText() : options.frameMemory.open();
-    response.once('close', () => frames.release());
-    const ending = goneController(response);
-    const operation: Operation = {
+    const parts: Parts = { ending: null, frames: null };
+    response.once('close', () => {
+      release();
+      parts.frames?.release();
+      if (!response.writableFinished) parts.ending?.abort();
+    });
+    const arrival = {
       requestId,
       actor,
       deadlineMs: deadlineOf(request),
       idempotencyKey: headerOf(request, 'idempotency-key'),
-      signal: ending.signal,
-      onStream() {
-        streams.hold({ actor, response, ending });
-        release();
-      },
-      frames,
+      minCommits: minCommitsOf(request),
     };
-    const params = request.method === 'POST' ? await readParams(request) : undefined;
-    await options.execution.handle(request, response, { operation, given: params });
+    const body = request.method === 'POST' ? await readBody(request) : null;
+    const { answers, execution } = options;
+    if (body !== null && (await answers.repeat({ request, response, body, arrival }))) return;
+    const { ending, frames } = open(parts, request, response, options);
+    const onStream = () => {
+      streams.hold({ actor, response, ending });
+      release();
+    };
+    const operation: Operation = { ...arrival, signal: ending.signal, onStream, frames };
+    if (body === null) return await execution.handle(request, response, { operation });
+    const given = parseBody(body);
+    if (await answers.make({ request, response, body, arrival }, operation, given)) return;
+    await execution.handle(request, response, { operation, given });
   } catch (error) {
     sendError(response, error, requestId, options.log);
   }
@@ -218,66 +225,25 @@ function isOneText({ headers: { accept } }: IncomingMessage): boolean {
   return /event-stream|multipart/.test(accept ?? '');
 }
 
-/** Aborts when the client closes the connection before it has its answer. */
-function goneController(response: ServerResponse): AbortController {
-  const gone = new AbortController();
-  response.once('close', () => {
-    if (!response.writableFinished) gone.abort();
-  });
-  return gone;
+/** What a request holds once it is carried out; most are answered before that. */
+interface Parts {
+  /** Aborted when the client closes the connection before it has its answer. */
+  ending: AbortController | null;
+  frames: AnswerFrames | null;
 }
 
-/**
- * The parameters in the body of a request.
- *
- * @throws AppError BAD_INPUT unless it is a JSON object; PAYLOAD_TOO_LARGE over 4 MiB
- */
-async function readParams(request: IncomingMessage): Promise<OperationParams> {
-  // Forms and text are what a browser sends across origins without asking: only JSON is read.
-  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase();
-  if (type !== 'application/json') {
-    throw new AppError('BAD_INPUT', 'Send the request as application/json.', {
-      path: ['headers', 'content-type'],
-    });
-  }
-  const body = await readBody(request);
-  const params = parseJson(body);
-  if (typeof params !== 'object' || params === null || Array.isArray(params)) {
-    throw new AppError('BAD_INPUT', 'The body must be one JSON object with a query.');
-  }
-  // GraphQL checks the members that it reads.
-  return params as OperationParams;
-}
-
-function isBounded({ headers }: IncomingMessage): boolean {
-  return Number(headers['content-length']) <= BODY_BYTES_MAX;
-}
-
-async function readBody(request: IncomingMessage): Promise<string> {
-  // What says that it is too long is not read at all.
-  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, bytes).toString('utf8');
-}
-
-function tooLarge(): AppError {
-  return new AppError('PAYLOAD_TOO_LARGE', `A body may have at most ${BODY_BYTES_MAX} bytes.`, {
-    details: { bytesMax: BODY_BYTES_MAX },
-  });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new AppError('BAD_INPUT', 'The body is no JSON.');
-  }
+function open(
+  parts: Parts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { frameMemory }: ServerOptions,
+) {
+  const ending = new AbortController();
+  // Nobody would tell of it, and nobody would give frames back, where the client has gone already.
+  if (response.closed) ending.abort();
+  const frames = isOneText(request) || response.closed ? framesInText() : frameMemory.open();
+  Object.assign(parts, { ending, frames });
+  return { ending, frames };
 }
 
 /** Null: the client leaves it to the server. @throws AppError BAD_INPUT outside 1–600000 */
@@ -291,6 +257,12 @@ function deadlineOf(request: IncomingMessage): number | null {
     });
   }
   return value;
+}
+
+/** @throws AppError BAD_INPUT for what names no commits */
+function minCommitsOf(request: IncomingMessage): readonly MinCommit[] {
+  const text = headerOf(request, 'x-min-commit');
+  return text === null ? [] : readMinCommits(text, ['headers', 'x-min-commit']);
 }
 
 function requestIdOf(request: IncomingMessage): string {

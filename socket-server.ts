@@ -177,8 +177,14 @@ async function prepare(
   actor: Actor,
   params: OperationParams,
 ): Promise<Omit<PreparedArgs, 'release'> | readonly GraphQLError[]> {
-  const frames = framesInText();
-  const operation = { requestId, actor, deadlineMs: null, idempotencyKey: null, frames };
+  const operation = {
+    requestId,
+    actor,
+    deadlineMs: null,
+    idempotencyKey: null,
+    minCommits: [],
+    frames: framesInText(),
+  };
   const enveloped = execution.getEnveloped({ operation, params });
   const document = enveloped.parse(params.query ?? '');
   const errors = enveloped.validate(enveloped.schema, document);

@@ -18,15 +18,6 @@ export interface CacheFigures {
   readonly isAvailable: boolean;
 }
 
-/** Nothing is cached. */
-export const NO_CACHE: CacheFigures = {
-  backend: 'none',
-  hits: 0,
-  misses: 0,
-  entries: 0,
-  isAvailable: true,
-};
-
 /** How this process is. Counts are since its start; rates and quantiles are of the last minute. */
 export interface Health {
   readonly status: HealthStatus;

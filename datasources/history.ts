@@ -31,3 +31,13 @@ export async function adoptHistory(sql: Sql): Promise<boolean> {
     select count(*) > 0 as is_restored from renamed`;
   return rows[0]?.isRestored ?? false;
 }
+
+/** Names this database among all there are: a copy or a restored one under its name has another. */
+export async function readIdentity(sql: Sql): Promise<string> {
+  const [row] = await sql<{ identity: string }>`
+    /* history.identity */
+    select i.system_identifier || '.' || i.timeline_id::text || '.' || d.oid::text as identity
+    from database_identity i, pg_database d where d.datname = current_database()`;
+  if (row === undefined) throw new Error('a database has an identity once its history is adopted');
+  return row.identity;
+}

@@ -12,6 +12,7 @@ import {
   createChangeFeed,
 } from '../../subscriptions/change-feed.ts';
 import { createTraffic } from '../../datasources/traffic.ts';
+import { makeCaches } from './caches.ts';
 import { makeCall } from './call.ts';
 import { framesInText } from '../../frame-memory.ts';
 import { createTestClock, type TestClock } from './clock.ts';
@@ -83,6 +84,7 @@ export function makeContext(
 ): Context {
   const { actor = ACTOR, call = makeCall(), heartbeatMs = 10_000 } = changes;
   const datasources = createDatasources(database.interactive.sql(call), NO_RECORDER);
+  const caches = makeCaches(database);
   return {
     requestId: call.requestId,
     operationName: null,
@@ -92,9 +94,11 @@ export function makeContext(
     analytics: restrict(datasources, actor),
     budget: createBudget(call),
     frames: framesInText(),
+    reads: caches.results.open(),
     unit: null,
     services: {
       database,
+      caches,
       feed,
       health: NO_HEALTH,
       traffic: createTraffic(),

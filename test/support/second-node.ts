@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import type { Config } from '../../config.ts';
 import { startTradewind, type Tradewind } from '../../main.ts';
 import { createRequest, type TestServer } from './server.ts';
 
@@ -8,9 +9,13 @@ export interface SecondNode {
   stop(): Promise<void>;
 }
 
-/** Another server over the database of this one; stop it first. */
-export async function startSecondNode(server: TestServer): Promise<SecondNode> {
-  const tradewind = await startTradewind(server.tradewind.config, pino({ level: 'silent' }));
+/** Another server over the database of this one, configured like it but for changes; stop it first. */
+export async function startSecondNode(
+  server: TestServer,
+  changes: Partial<Config> = {},
+): Promise<SecondNode> {
+  const config = { ...server.tradewind.config, ...changes };
+  const tradewind = await startTradewind(config, pino({ level: 'silent' }));
   return {
     tradewind,
     request: createRequest(tradewind.url, server.key),

@@ -37,6 +37,7 @@ export interface Answer<Data> {
     readonly commit?: readonly { readonly account: string; readonly seq: string }[];
     readonly replayed?: boolean;
     readonly shortened?: boolean;
+    readonly cache?: { readonly hits: number; readonly misses: number };
   };
 }
 
@@ -85,6 +86,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     PORT: '0',
     DATABASE_URL: `${databaseUrl(database.target, chaos?.socketPath)}${sessionOptions}`,
     TRADEWIND_HOME: home,
+    // Tests count statements, and put rows into tables past the log.
+    CACHE: 'off',
     ...options.environment,
   });
   const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });

@@ -24,6 +24,7 @@ describe('readConfig', () => {
       isPrepareOn: true,
       isTlsOn: true,
       redisUrl: null,
+      isCacheOn: true,
       home: resolve('.tradewind'),
       logLevel: 'error',
       slots: { trading: 4, interactive: 4, analytics: 2, feed: 1 },

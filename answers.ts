@@ -1,0 +1,314 @@
+import { hash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import {
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type FragmentDefinitionNode,
+  getOperationAST,
+  type SelectionSetNode,
+} from 'graphql';
+import type { Actor } from './access.ts';
+import type { Context } from './context.ts';
+import { type Answer, ANSWER_BYTES_MAX } from './datasources/answer-cache.ts';
+import type { Caches } from './datasources/caches.ts';
+import type { createExecution, Operation, OperationParams } from './execution.ts';
+import { sendFrameAnswer } from './frame-answer.ts';
+import { operationNameOf } from './freshness.ts';
+import { assertAffordable } from './limits.ts';
+import type { RateLimiter } from './rate-limit.ts';
+
+/** What the headers of a request say. */
+export type Arrival = Omit<Operation, 'frames' | 'signal' | 'onStream'>;
+
+/** A request as it has arrived. */
+export interface Posted {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly body: Buffer;
+  readonly arrival: Arrival;
+}
+
+/** What most requests need and no more: an answer as JSON, made anew or given again. */
+export interface Answers {
+  /**
+   * Sends the answer that was given to the same request in the same scope, if everything in it is
+   * still current; before anything is parsed. False: there is none.
+   */
+  repeat(posted: Posted): Promise<boolean>;
+  /**
+   * Carries out a query or mutation, sends its answer and keeps it where that may be. False, with
+   * nothing done: it is a subscription, it is refused before the execution, or its client wants
+   * something else than JSON.
+   */
+  make(posted: Posted, operation: Operation, params: OperationParams): Promise<boolean>;
+}
+
+export interface AnswersOptions {
+  readonly execution: ReturnType<typeof createExecution>;
+  readonly caches: Caches;
+  readonly rateLimiter: RateLimiter;
+}
+
+/**
+ * Fields of Query whose answers come from counted reads alone. Others depend on the time, on who
+ * asks, or on this process.
+ */
+export const KEPT_FIELDS: ReadonlySet<string> = new Set([
+  '__typename',
+  'account',
+  'balances',
+  'candles',
+  'changes',
+  'latestPredictions',
+  'node',
+  'nodes',
+  'orders',
+  'positions',
+  'predictionAccuracy',
+  'predictionStats',
+  'predictions',
+  'settings',
+  'signals',
+  'trades',
+  'tradingPerformance',
+]);
+
+/** Longer than a look at the heads takes. */
+const SEEN_MS_MAX = 50;
+
+export function createAnswers({ execution, caches, rateLimiter }: AnswersOptions): Answers {
+  const { answers, heads, results } = caches;
+
+  /** What has to be the same for an answer to be the same; null: this one is never kept. */
+  function keyOf({ body, arrival }: Posted, mediaType: string): string | null {
+    if (arrival.idempotencyKey !== null) return null;
+    return `${hash('sha256', body, 'base64')} ${mediaType} ${scopeOf(arrival.actor)}`;
+  }
+
+  /** Whether the commits that the client has seen are known here, which they mostly are. */
+  async function hasSeen({ minCommits }: Arrival): Promise<boolean> {
+    try {
+      for (const { accountId, seq } of minCommits) await heads.reach(accountId, seq, SEEN_MS_MAX);
+      return true;
+    } catch {
+      // The execution waits for it, and says what is wrong.
+      return false;
+    }
+  }
+
+  return {
+    async repeat(posted) {
+      const mediaType = mediaTypeOf(posted.request.headers.accept);
+      const key = mediaType === null ? null : keyOf(posted, mediaType);
+      if (mediaType === null || key === null || !(await hasSeen(posted.arrival))) return false;
+      const found = answers.find(key);
+      const answer = found instanceof Promise ? await found : found;
+      if (answer === null) return false;
+      rateLimiter.charge(posted.arrival.actor, answer.cost);
+      results.record(answer.operationName, answer.reads, 0);
+      send(posted.response, mediaType, answer.body, 'hit');
+      return true;
+    },
+    async make(posted, operation, params) {
+      const mediaType = mediaTypeOf(posted.request.headers.accept);
+      const ran = mediaType === null ? null : await run(execution, operation, params);
+      if (mediaType === null || ran === null) return false;
+      if (operation.frames.isUsed) {
+        sendFrameAnswer(posted.request, posted.response, ran.result, mediaType);
+        return true;
+      }
+      const { sent, kept } = textsOf(ran);
+      const key = kept === null ? null : keyOf(posted, mediaType);
+      if (key !== null && kept !== null) answers.put(key, answerOf(ran, kept));
+      send(posted.response, mediaType, Buffer.from(sent), ran.isQuery ? 'miss' : null);
+      return true;
+    },
+  };
+}
+
+function send(
+  response: ServerResponse,
+  mediaType: string,
+  body: Buffer,
+  cache: 'hit' | 'miss' | null,
+): void {
+  if (cache !== null) response.setHeader('x-cache', cache);
+  response.setHeader('content-type', `${mediaType}; charset=utf-8`);
+  response.setHeader('content-length', body.length);
+  response.writeHead(200);
+  response.end(body);
+}
+
+/** An operation that was carried out. */
+interface Ran {
+  readonly args: ExecutionArgs;
+  readonly result: ExecutionResult;
+  readonly isQuery: boolean;
+}
+
+/** Null: nothing was done, because there is more to it than an operation with one answer. */
+async function run(
+  execution: AnswersOptions['execution'],
+  operation: Operation,
+  params: OperationParams,
+): Promise<Ran | null> {
+  if (!isPlain(params)) return null;
+  const enveloped = execution.getEnveloped({ operation, params });
+  const document = parseWith(enveloped.parse, params.query);
+  if (document === null || enveloped.validate(enveloped.schema, document).length > 0) return null;
+  const kind = getOperationAST(document, params.operationName)?.operation;
+  if (kind === undefined || kind === 'subscription') return null;
+  const args: ExecutionArgs = {
+    schema: enveloped.schema,
+    document,
+    contextValue: await enveloped.contextFactory(),
+    // Checked by GraphQL against the operation's own declarations.
+    variableValues: (params.variables ?? {}) as Record<string, unknown>,
+    operationName: params.operationName ?? null,
+  };
+  const result: ExecutionResult = await enveloped.execute(args);
+  return { args, result, isQuery: kind === 'query' };
+}
+
+function parseWith(parse: (source: string) => DocumentNode, source: string): DocumentNode | null {
+  try {
+    return parse(source);
+  } catch {
+    // Where errors are made into answers it is parsed again: the engine remembers the error.
+    return null;
+  }
+}
+
+const MEMBERS: ReadonlySet<string> = new Set(['query', 'variables', 'operationName', 'extensions']);
+
+/** Whether every parameter is known and of its type. */
+function isPlain(params: OperationParams): params is OperationParams & { readonly query: string } {
+  const { query, variables, operationName, extensions } = params;
+  return (
+    typeof query === 'string' &&
+    isMap(variables ?? {}) &&
+    isMap(extensions ?? {}) &&
+    typeof (operationName ?? '') === 'string' &&
+    Object.keys(params).every((member) => MEMBERS.has(member))
+  );
+}
+
+function isMap(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The answer as it is sent, and as it may be given again: each of its reads is a hit then. */
+function textsOf(ran: Ran): { readonly sent: string; readonly kept: string | null } {
+  const { result } = ran;
+  if (!mayKeep(ran)) return { sent: JSON.stringify(result), kept: null };
+  const { hits, misses, data } = {
+    ...contextOf(ran.args).reads,
+    data: JSON.stringify(result.data),
+  };
+  const withCache = (cache: object) =>
+    `{"data":${data},"extensions":${JSON.stringify({ ...result.extensions, cache })}}`;
+  const sent = withCache({ hits, misses });
+  if (sent.length > ANSWER_BYTES_MAX) return { sent, kept: null };
+  return { sent, kept: withCache({ hits: hits + misses, misses: 0 }) };
+}
+
+function mayKeep({ args, result, isQuery }: Ran): boolean {
+  if (!isQuery || result.errors !== undefined || contextOf(args).reads.basis === null) return false;
+  return isKept(args.document, args.operationName);
+}
+
+/** @throws AppError never: what is answered was found to be affordable before */
+function answerOf({ args }: Ran, text: string): Answer {
+  const { reads } = contextOf(args);
+  return {
+    body: Buffer.from(text),
+    basis: reads.basis ?? [],
+    expiresAtMs: reads.expiresAtMs,
+    operationName: operationNameOf(args),
+    reads: reads.hits + reads.misses,
+    cost: assertAffordable(args),
+  };
+}
+
+function contextOf({ contextValue }: ExecutionArgs): Context {
+  // Made by createContext.
+  return contextValue as Context;
+}
+
+/** By document, which the engine parses once. */
+const keptDocuments = new WeakMap<DocumentNode, Map<string, boolean>>();
+
+/** Whether all root fields of an operation are in KEPT_FIELDS. */
+function isKept(document: DocumentNode, operationName: string | null | undefined): boolean {
+  const known = keptDocuments.get(document) ?? new Map<string, boolean>();
+  keptDocuments.set(document, known);
+  const name = operationName ?? '';
+  let answer = known.get(name);
+  if (answer === undefined) {
+    const definition = getOperationAST(document, operationName);
+    const fragments = new Map(
+      document.definitions.flatMap((each) =>
+        each.kind === 'FragmentDefinition' ? [[each.name.value, each]] : [],
+      ),
+    );
+    answer = definition ? areKept(definition.selectionSet, fragments) : false;
+    known.set(name, answer);
+  }
+  return answer;
+}
+
+function areKept(
+  { selections }: SelectionSetNode,
+  fragments: ReadonlyMap<string, FragmentDefinitionNode>,
+): boolean {
+  return selections.every((selection) => {
+    if (selection.kind === 'Field') return KEPT_FIELDS.has(selection.name.value);
+    // Validated: the fragment is there, and no fragment spreads itself.
+    const below =
+      selection.kind === 'InlineFragment' ? selection : fragments.get(selection.name.value);
+    return below !== undefined && areKept(below.selectionSet, fragments);
+  });
+}
+
+const scopes = new WeakMap<Actor, string>();
+
+/**
+ * What an actor may see: two with the same permissions and accounts get the same answers. A key that
+ * is changed is another actor.
+ */
+function scopeOf(actor: Actor): string {
+  let scope = scopes.get(actor);
+  if (scope === undefined) {
+    const { permissions, accounts } = actor;
+    const text = JSON.stringify([[...permissions].sort(), accounts?.toSorted() ?? null]);
+    scope = hash('sha256', text, 'base64');
+    scopes.set(actor, scope);
+  }
+  return scope;
+}
+
+const JSON_TYPE = 'application/json';
+/** In the order in which yoga looks for them: the last one that matches is the answer's. */
+const MEDIA_TYPES = ['application/graphql-response+json', JSON_TYPE];
+const ACCEPT_LENGTH_MAX = 500;
+
+/** As which kind of JSON a client wants its answer, as yoga would decide; null: as none. */
+function mediaTypeOf(accept: string | undefined): string | null {
+  if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE;
+  if (accept.length > ACCEPT_LENGTH_MAX) return null;
+  let found: string | null = null;
+  for (const part of accept.toLowerCase().replace(/\s/g, '').split(',').reverse()) {
+    const [wanted = '', ...parameters] = part.split(';');
+    const charset = parameters.find((parameter) => parameter.includes('charset='));
+    if (charset !== undefined && charset !== 'charset=utf-8') continue;
+    found = MEDIA_TYPES.findLast((type) => isMatch(type, wanted)) ?? found;
+  }
+  return found;
+}
+
+function isMatch(type: string, wanted: string): boolean {
+  const [kind, detail] = wanted.split('/');
+  const [ownKind, ownDetail] = type.split('/');
+  return (kind === '*' || kind === ownKind) && (detail === '*' || detail === ownDetail);
+}
