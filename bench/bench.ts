@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { frameLines } from './frames.ts';
 import { markPricesLines } from './mark-prices.ts';
 import { memoryLine } from './memory.ts';
+import { pageLines } from './pages.ts';
 import { positionLines } from './positions.ts';
 import { accuracyLines } from './prediction-accuracy.ts';
 import { predictionLines } from './predictions.ts';
@@ -19,6 +20,7 @@ import { startPostgres } from './world.ts';
 const LINES: Readonly<Record<string, Line>> = {
   predictions: predictionLines,
   positions: positionLines,
+  pages: pageLines,
   markPrices: markPricesLines,
   frames: frameLines,
   predictionAccuracy: accuracyLines,

@@ -24,6 +24,8 @@ export interface World {
   readonly key: string;
   /** Of the product, which runs in a process of its own. */
   readonly serverPid: number;
+  /** The database behind the product, for a limit that only reads. */
+  readonly product: PostgresTarget;
   /** One connection of the driver to the database of the limit. */
   openDriver(): postgres.Sql;
   /** One to the database of the product, to read the very rows that it reads. */
@@ -81,6 +83,7 @@ export async function withWorld<T>(
       openReader: () => open(product),
       resetLoopDelay: () => server.resetLoopDelay(),
       readLoopDelayP99: () => server.readLoopDelayP99(),
+      product,
     });
   } finally {
     for (const driver of drivers) await driver.end({ timeout: 1 });
