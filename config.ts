@@ -23,6 +23,7 @@ const environmentSchema = z.object({
   ANALYTICS_SLOTS: wholeNumber(1, 32).optional(),
   DEADLINE_MS: wholeNumber(100, 600_000).default(10_000),
   ANALYTICS_DEADLINE_MS: wholeNumber(100, 600_000).default(30_000),
+  DEADLINE_MAX_MS: wholeNumber(100, 600_000).default(60_000),
   SHUTDOWN_MS: wholeNumber(100, 600_000).default(25_000),
   HEARTBEAT_MS: wholeNumber(50, 600_000).default(10_000),
   RATE_LIMIT_PER_SECOND: wholeNumber(1, 1_000_000_000).default(200_000),
@@ -59,6 +60,8 @@ export interface Config {
   readonly deadlineMs: number;
   /** The same for frames and aggregates. */
   readonly analyticsDeadlineMs: number;
+  /** What a request may ask for at most; never less than what it gets when it does not ask. */
+  readonly deadlineMaxMs: number;
   /** After this long a shutdown stops waiting. */
   readonly shutdownMs: number;
   readonly heartbeatMs: number;
@@ -120,6 +123,7 @@ export function readConfig(
     },
     deadlineMs: value.DEADLINE_MS,
     analyticsDeadlineMs: value.ANALYTICS_DEADLINE_MS,
+    deadlineMaxMs: Math.max(value.DEADLINE_MAX_MS, value.DEADLINE_MS, value.ANALYTICS_DEADLINE_MS),
     shutdownMs: value.SHUTDOWN_MS,
     heartbeatMs: value.HEARTBEAT_MS,
     rateLimits: {

@@ -28,6 +28,8 @@ export interface ServerOptions {
   readonly frameMemory: FrameMemory;
   readonly log: Logger;
   readonly isExplorerOn: boolean;
+  /** The most that `x-deadline-ms` may ask for. */
+  readonly deadlineMaxMs: number;
   /** Whether the database answers; asked by /readyz. */
   isReady(): Promise<boolean>;
 }
@@ -45,7 +47,6 @@ export interface RunningServer {
 }
 
 const IDLE_CHECK_MS = 50;
-const DEADLINE_MAX_MS = 600_000;
 const REQUEST_ID = /^[\w.:-]{1,100}$/;
 
 /** @throws FatalError in one sentence when the address cannot be used */
@@ -198,7 +199,7 @@ async function handleGraphql(
     const arrival = {
       requestId,
       actor,
-      deadlineMs: deadlineOf(request),
+      deadlineMs: deadlineOf(request, options.deadlineMaxMs),
       idempotencyKey: headerOf(request, 'idempotency-key'),
       minCommits: minCommitsOf(request),
     };
@@ -246,13 +247,13 @@ function open(
   return { ending, frames };
 }
 
-/** Null: the client leaves it to the server. @throws AppError BAD_INPUT outside 1–600000 */
-function deadlineOf(request: IncomingMessage): number | null {
+/** Null: the client leaves it to the server. @throws AppError BAD_INPUT below 1 and above the most */
+function deadlineOf(request: IncomingMessage, deadlineMaxMs: number): number | null {
   const text = headerOf(request, 'x-deadline-ms');
   if (text === null) return null;
   const value = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (value < 1 || value > DEADLINE_MAX_MS) {
-    throw new AppError('BAD_INPUT', `x-deadline-ms must be 1 to ${DEADLINE_MAX_MS}.`, {
+  if (value < 1 || value > deadlineMaxMs) {
+    throw new AppError('BAD_INPUT', `x-deadline-ms must be 1 to ${deadlineMaxMs}.`, {
       path: ['headers', 'x-deadline-ms'],
     });
   }

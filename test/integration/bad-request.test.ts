@@ -186,7 +186,12 @@ describe('a document', () => {
 });
 
 describe('a header', () => {
-  it.each(['0', '-1', '1.5', '600001', '1000000', 'soon', ' '])(
+  it('x-deadline-ms may ask for as much as is configured', async () => {
+    const headers = { ...HEADERS, 'x-deadline-ms': '60000' };
+    expect((await send('{ viewer { role } }', {}, { headers })).errors).toEqual([]);
+  });
+
+  it.each(['0', '-1', '1.5', '60001', '600000', '1000000', 'soon', ' '])(
     'x-deadline-ms of %j is refused',
     async (value) => {
       const headers = { ...HEADERS, 'x-deadline-ms': value };

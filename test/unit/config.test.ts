@@ -30,6 +30,7 @@ describe('readConfig', () => {
       slots: { trading: 4, interactive: 4, analytics: 2, feed: 1 },
       deadlineMs: 10_000,
       analyticsDeadlineMs: 30_000,
+      deadlineMaxMs: 60_000,
       shutdownMs: 25_000,
       heartbeatMs: 10_000,
       rateLimits: {
@@ -79,6 +80,12 @@ describe('readConfig', () => {
     });
   });
 
+  it('lets a request ask for what it gets without asking', () => {
+    const { deadlineMaxMs } = readConfig({ DEADLINE_MAX_MS: '100', DEADLINE_MS: '90000' });
+    expect(deadlineMaxMs).toBe(90_000);
+    expect(readConfig({ DEADLINE_MAX_MS: '100' }).deadlineMaxMs).toBe(30_000);
+  });
+
   it('takes an empty variable for one that is not set', () => {
     const empty = Object.fromEntries(ENVIRONMENT_VARIABLES.map((name) => [name, '']));
     expect(readConfig(empty)).toEqual(readConfig({}));
@@ -102,6 +109,7 @@ describe('readConfig', () => {
     ['ANALYTICS_SLOTS', 'all'],
     ['DEADLINE_MS', '99'],
     ['ANALYTICS_DEADLINE_MS', '600001'],
+    ['DEADLINE_MAX_MS', '99'],
     ['SHUTDOWN_MS', '600001'],
     ['HEARTBEAT_MS', '49'],
     ['RATE_LIMIT_PER_SECOND', '0'],
