@@ -250,7 +250,7 @@ const READY_MS = 1000;
 const BACKGROUND_MS = 10_000;
 
 /** For what no client asked for. */
-export function backgroundCall(operationName: string, timeMs = BACKGROUND_MS): Call {
+function backgroundCall(operationName: string, timeMs = BACKGROUND_MS): Call {
   return { requestId: operationName, operationName, deadlineAt: performance.now() + timeMs };
 }
 

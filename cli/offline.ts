@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Config, readConfig } from '../config.ts';
 import { createDatabase, type Database } from '../datasources/database.ts';
-import { backgroundCall, createLog, openDatabase } from '../main.ts';
+import { createLog, openDatabase } from '../main.ts';
 import { migrate } from '../migrations/migrate.ts';
 import type { Call } from '../datasources/lane.ts';
 
@@ -15,7 +15,8 @@ export interface Offline {
   call(operationName: string): Call;
 }
 
-const COMMAND_MS = 24 * 3_600_000;
+/** A command may take as long as it needs; what it waits for at once may not. */
+const STATEMENT_MS = 10 * 60_000;
 const SLOTS = { trading: 1, interactive: 1, analytics: 1, feed: 1 } as const;
 
 /**
@@ -31,15 +32,22 @@ export async function withDatabase<T>(work: (offline: Offline) => Promise<T>): P
     const appliedMigrations = await migrate(opened.target);
     const database = createDatabase({ target: opened.target, slots: SLOTS, log });
     try {
-      const call = (operationName: string): Call => ({
-        ...backgroundCall(operationName, COMMAND_MS),
-        requestId: randomUUID(),
-      });
-      return await work({ config, database, log, appliedMigrations, call });
+      return await work({ config, database, log, appliedMigrations, call: commandCall });
     } finally {
       await database.close();
     }
   } finally {
     await opened.close();
   }
+}
+
+/** Of a command: the deadline is that of each statement, however many there are. */
+export function commandCall(operationName: string): Call {
+  return {
+    requestId: randomUUID(),
+    operationName,
+    get deadlineAt() {
+      return performance.now() + STATEMENT_MS;
+    },
+  };
 }
