@@ -99,6 +99,11 @@ export function permissionsOf(role: Role): ReadonlySet<Permission> {
   return PERMISSIONS[role];
 }
 
+/** Whether a key of this role may be for every account: a bot is made for the accounts it trades. */
+export function mayHaveAllAccounts(role: Role): boolean {
+  return role === 'ADMIN' || role === 'OPERATOR';
+}
+
 /** @throws AppError FORBIDDEN naming the permission or the account that is missing */
 export function assertMay(actor: Actor, permission: Permission, accountId: string | null): void {
   if (!actor.permissions.has(permission)) {

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { mayHaveAllAccounts } from '../access.ts';
 import { issueApiKey } from '../datasources/api-key.ts';
 import { NO_RECORDER } from '../datasources/change-recorder.ts';
 import { createDatasources, type Datasources } from '../datasources/datasources.ts';
@@ -35,11 +36,20 @@ export function addKeysCommand(program: Command): void {
     .description('Make a key and print it, once.')
     .argument('<name>', 'what or whom it is for')
     .addOption(new Option('--role <role>').choices(ROLES).default('BOT'))
-    .option('--accounts <ids>', 'comma separated; none: every account', toList, [])
+    .option(
+      '--accounts <ids>',
+      'comma separated; none: every account, for an OPERATOR or ADMIN only',
+      toList,
+      [],
+    )
     .option('--expires <instant>', 'RFC 3339', toInstant)
-    .action((name: string, options: CreateOptions) =>
-      withDatabase((all) => create(all, name, options)),
-    );
+    .action((name: string, options: CreateOptions, command: Command) => {
+      const { accounts, role } = options;
+      if (accounts.length === 0 && !mayHaveAllAccounts(role)) {
+        command.error(`error: name its accounts with --accounts: a ${role} is not for all of them`);
+      }
+      return withDatabase((all) => create(all, name, options));
+    });
   keys
     .command('revoke')
     .description('End a key; a running server notices within seconds.')

@@ -1,4 +1,4 @@
-import { type Actor, assertMay, type Role } from '../access.ts';
+import { type Actor, assertMay, mayHaveAllAccounts, type Role } from '../access.ts';
 import type { Context } from '../context.ts';
 import { type ApiKey, issueApiKey } from '../datasources/api-key.ts';
 import { quote } from '../datasources/id.ts';
@@ -68,7 +68,7 @@ async function assertAccounts(
       path,
     });
   }
-  if (accounts.length === 0 && role !== 'ADMIN' && role !== 'OPERATOR') {
+  if (accounts.length === 0 && !mayHaveAllAccounts(role)) {
     throw new AppError('BAD_INPUT', `Name the accounts: a ${role} is not for all of them.`, {
       path,
     });
