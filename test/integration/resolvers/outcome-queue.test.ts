@@ -123,6 +123,23 @@ describe('the queue of evaluateOutcomes', () => {
     expect(both.map(({ resolved }) => resolved).sort((a, b) => a - b)).toEqual([0, 200]);
   });
 
+  it('resolves once when its connection is killed on the way', async () => {
+    const account = await makeAccount(server);
+    const symbol = await makeSeries(server, ['100', '101', '102', '103', '104']);
+    const id = await predictQuarters(server, account, { symbol });
+    const other = server.connect();
+    await other`select pg_advisory_lock(hashtextextended(${`tradewind.outcomes.${account}`}, 0))`;
+    const evaluated = evaluate(server, { account });
+    await server.untilBlocked(1);
+    await server.sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock'`;
+    await other`select pg_advisory_unlock_all()`;
+    expect(await evaluated).toMatchObject({ resolved: 4, pending: 0 });
+    expect(Object.values(await outcomesOf(server, id))).not.toContain(null);
+    expect(await evaluate(server, { account })).toMatchObject({ resolved: 0 });
+  });
+
   it('takes a statement for each of its steps, whatever the number of horizons', async () => {
     const account = await makeAccount(server);
     const symbol = await makeSeries(server, ['100', '101', null, '103', '104']);

@@ -166,6 +166,15 @@ describe('recordOutcomes', () => {
     expect(batch.results[7]?.error?.path).toEqual(['input', 'items', '7', 'actualReturn']);
   });
 
+  it('knows no prediction of a month that has no partition', async () => {
+    const batch = await recordOutcomes(
+      server,
+      [item('prediction.main.03ffffff-0000-7000-8000-000000000000')],
+      PER_ITEM,
+    );
+    expect(statusesOf(batch)).toEqual(['NOT_FOUND']);
+  });
+
   it('stores nothing under ATOMIC when one item is refused', async () => {
     const id = await predictOne(server);
     const before = await stored();
