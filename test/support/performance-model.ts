@@ -319,17 +319,20 @@ function shown(levels: readonly Level[], fill: SeriesPlan['fill']) {
 
 function drawdownOf(levels: readonly Level[]) {
   let deepest = zero();
-  let from: string | null = null;
-  let to: string | null = null;
+  let trough: Level | undefined;
   for (const level of levels) {
     const drawdown = level.peak.minus(level.total);
     if (drawdown.lte(deepest)) continue;
     deepest = drawdown;
-    to = level.at;
-    const reached = levels.find(({ total }) => total.eq(level.peak));
-    from = (level.peak.isZero() ? levels[0] : reached)?.at ?? null;
+    trough = level;
   }
-  return { maxDrawdown: text(deepest), maxDrawdownFrom: from, maxDrawdownTo: to };
+  const peak = trough?.peak;
+  const from = peak?.isZero() ? levels[0] : peak && levels.find(({ total }) => total.eq(peak));
+  return {
+    maxDrawdown: text(deepest),
+    maxDrawdownFrom: from?.at ?? null,
+    maxDrawdownTo: trough?.at ?? null,
+  };
 }
 
 function ratiosOf(levels: readonly Level[], size: string) {
