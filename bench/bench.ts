@@ -5,9 +5,11 @@ import { frameLines } from './frames.ts';
 import { markPricesLines } from './mark-prices.ts';
 import { memoryLine } from './memory.ts';
 import { pageLines } from './pages.ts';
+import { oneDocumentLines } from './one-document.ts';
 import { positionLines } from './positions.ts';
 import { accuracyLines } from './prediction-accuracy.ts';
 import { predictionLines } from './predictions.ts';
+import { recordTradesLines } from './record-trades.ts';
 import { streamLines } from './stream.ts';
 import { formatTable, isMet, type Line } from './table.ts';
 import { startPostgres } from './world.ts';
@@ -21,6 +23,8 @@ const LINES: Readonly<Record<string, Line>> = {
   predictions: predictionLines,
   positions: positionLines,
   pages: pageLines,
+  recordTrades: recordTradesLines,
+  oneDocument: oneDocumentLines,
   markPrices: markPricesLines,
   frames: frameLines,
   predictionAccuracy: accuracyLines,

@@ -53,3 +53,23 @@ export async function runStatement(
   const rows = await driver.unsafe(text, parameters as string[], { prepare: true });
   return rows.count;
 }
+
+/** A change as a row of the log, without the hashes that chain it to the one before. */
+export function toChangeRow(change: NewChange, seq: number, operationName: string): object {
+  return {
+    account_id: change.accountId,
+    seq,
+    at: '2026-01-01T00:00:00Z',
+    entity: change.entity,
+    operation: change.operation,
+    ids: change.ids,
+    count: change.count ?? change.ids.length,
+    before: change.before ?? null,
+    after: change.after ?? null,
+    actor: 'key:benchmark',
+    request_id: 'ab0f7d65-3f7e-4b1e-9a55-d41f6a9d3c55',
+    operation_name: operationName,
+    row_hash: '\\x',
+    hash: '\\x',
+  };
+}

@@ -1,9 +1,8 @@
 import { createPositionRepository, type Position } from '../datasources/position.ts';
-import type { NewChange } from '../datasources/change-recorder.ts';
 import type { CompiledStatement } from '../datasources/sql.ts';
 import { decodeId } from '../datasources/id.ts';
 import { makeBody } from './client.ts';
-import { createCapture, runStatement } from './driver-statement.ts';
+import { createCapture, runStatement, toChangeRow } from './driver-statement.ts';
 import { type Contender, race } from './race.ts';
 import type { Bench, Result } from './table.ts';
 import { withWorld, type World } from './world.ts';
@@ -186,24 +185,10 @@ async function toStatements(
   await createPositionRepository(capture.sql, capture.recorder).updateMany('main', updates);
   const [update] = capture.statements;
   if (update === undefined) throw new Error('nothing was captured');
-  return { update, changes: capture.changes.map((change, index) => toRow(change, seq + index)) };
-}
-
-function toRow(change: NewChange, seq: number): object {
   return {
-    account_id: change.accountId,
-    seq: seq + 1,
-    at: '2026-01-01T00:00:00Z',
-    entity: change.entity,
-    operation: change.operation,
-    ids: change.ids,
-    count: 1,
-    before: change.before,
-    after: change.after,
-    actor: 'key:benchmark',
-    request_id: 'ab0f7d65-3f7e-4b1e-9a55-d41f6a9d3c55',
-    operation_name: 'BenchUpdate',
-    row_hash: '\\x',
-    hash: '\\x',
+    update,
+    changes: capture.changes.map((change, index) =>
+      toChangeRow(change, seq + index + 1, 'BenchUpdate'),
+    ),
   };
 }

@@ -30,6 +30,11 @@ export interface World {
   openDriver(): postgres.Sql;
   /** One to the database of the product, to read the very rows that it reads. */
   openReader(): postgres.Sql;
+  /**
+   * Counts the rows of both databases for the planner, as autovacuum does once a minute: a round is
+   * shorter, and both sides would keep the plans of empty tables.
+   */
+  analyze(): Promise<void>;
   /** Forgets how late the product's event loop was until now. */
   resetLoopDelay(): void;
   /** How late it was since then, by turns of the loop: the p99 in milliseconds. */
@@ -81,6 +86,13 @@ export async function withWorld<T>(
       serverPid: server.pid,
       openDriver: () => open(limit),
       openReader: () => open(product),
+      async analyze() {
+        for (const target of [product, limit]) {
+          const driver = openDriver(target);
+          await driver`analyze`;
+          await driver.end({ timeout: 1 });
+        }
+      },
       resetLoopDelay: () => server.resetLoopDelay(),
       readLoopDelayP99: () => server.readLoopDelayP99(),
       product,

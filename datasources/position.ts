@@ -139,16 +139,18 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
           where account_id = ${accountId} and id = any(${ids}::uuid[])
           order by id for no key update`;
       }
+      // Joined with OR the two would read every open position of the account.
       return sql<Position>`
         /* positions.lock */
         select ${columns} from positions
-        where account_id = ${accountId} and (
-          id = any(${ids}::uuid[])
-          or (status = 'OPEN' and (exchange, symbol, side) in (
-            select * from unnest(
-              ${keys.map((key) => key.exchange)}::text[],
-              ${keys.map((key) => key.symbol)}::text[],
-              ${keys.map((key) => key.side)}::text[]))))
+        where account_id = ${accountId} and id = any(${ids}::uuid[] || array(
+          select id from positions
+          where account_id = ${accountId} and status = 'OPEN' and ${areOneOf(keys)}
+            and ${isOneOf(
+              fragment`exchange || ' ' || symbol || ' ' || side`,
+              keys.map((key) => `${key.exchange} ${key.symbol} ${key.side}`),
+              fragment`text`,
+            )}))
         order by id for no key update`;
     },
 
