@@ -202,6 +202,14 @@ const RULES: Rules = {
   fills: {
     write: 'trades:write',
   },
+  frameExports: {
+    // Of what was opened.
+    fetch: 'candles:read of any account',
+    openCandles: 'candles:read of any account',
+    openPositions: 'positions:read',
+    openPredictions: 'predictions:read',
+    openTrades: 'trades:read',
+  },
   frames: {
     readCandles: 'candles:read of any account',
     readPositions: 'positions:read',

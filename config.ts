@@ -24,6 +24,8 @@ const environmentSchema = z.object({
   DEADLINE_MS: wholeNumber(100, 600_000).default(10_000),
   ANALYTICS_DEADLINE_MS: wholeNumber(100, 600_000).default(30_000),
   DEADLINE_MAX_MS: wholeNumber(100, 600_000).default(60_000),
+  EXPORT_DEADLINE_MS: wholeNumber(100, 86_400_000).default(600_000),
+  EXPORT_STALL_MS: wholeNumber(100, 50_000).default(30_000),
   SHUTDOWN_MS: wholeNumber(100, 600_000).default(25_000),
   HEARTBEAT_MS: wholeNumber(50, 600_000).default(10_000),
   RATE_LIMIT_PER_SECOND: wholeNumber(1, 1_000_000_000).default(200_000),
@@ -62,6 +64,10 @@ export interface Config {
   readonly analyticsDeadlineMs: number;
   /** What a request may ask for at most; never less than what it gets when it does not ask. */
   readonly deadlineMaxMs: number;
+  /** How long an export may take, in milliseconds. */
+  readonly exportDeadlineMs: number;
+  /** An export that its client takes nothing of for so long is cut. */
+  readonly exportStallMs: number;
   /** After this long a shutdown stops waiting. */
   readonly shutdownMs: number;
   readonly heartbeatMs: number;
@@ -124,6 +130,8 @@ export function readConfig(
     deadlineMs: value.DEADLINE_MS,
     analyticsDeadlineMs: value.ANALYTICS_DEADLINE_MS,
     deadlineMaxMs: Math.max(value.DEADLINE_MAX_MS, value.DEADLINE_MS, value.ANALYTICS_DEADLINE_MS),
+    exportDeadlineMs: value.EXPORT_DEADLINE_MS,
+    exportStallMs: value.EXPORT_STALL_MS,
     shutdownMs: value.SHUTDOWN_MS,
     heartbeatMs: value.HEARTBEAT_MS,
     rateLimits: {

@@ -232,7 +232,10 @@ function withFilters(resolve: Resolver, paths: readonly (readonly string[])[]): 
 }
 
 /** @throws AppError BAD_INPUT over 500 entries */
-function assertFilter(args: Readonly<Record<string, unknown>>, path: readonly string[]): void {
+export function assertFilter(
+  args: Readonly<Record<string, unknown>>,
+  path: readonly string[],
+): void {
   let filter: unknown = args;
   for (const name of path) filter = isRecord(filter) ? filter[name] : null;
   if (!isRecord(filter)) return;

@@ -16,6 +16,7 @@ import { startSchedule } from './datasources/schedule.ts';
 import { createUnitsOfWork, type OnCommit } from './datasources/unit-of-work.ts';
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { createExecution } from './execution.ts';
+import { createFrameExports } from './frame-export.ts';
 import { createFrameMemory } from './frame-memory.ts';
 import { createHealthMonitor } from './datasources/health.ts';
 import { type AdminKey, ensureAdminKey } from './first-key.ts';
@@ -121,6 +122,15 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       rateLimiter,
       traffic: services.traffic,
       frameMemory: createFrameMemory(),
+      frameExports: createFrameExports({
+        database,
+        schema,
+        log,
+        // One slot is left to frames and aggregates.
+        atOnceMax: Math.max(1, config.slots.analytics - 1),
+        deadlineMs: config.exportDeadlineMs,
+        stallMs: config.exportStallMs,
+      }),
       log,
       isReady: () => isReady(database),
     });

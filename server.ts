@@ -10,6 +10,7 @@ import { toPublicError } from './edge.ts';
 import { AppError, FatalError } from './errors.ts';
 import { createEventStreams, type EventStreams } from './event-streams.ts';
 import type { createExecution, Operation } from './execution.ts';
+import type { FrameExports } from './frame-export.ts';
 import { type AnswerFrames, type FrameMemory, framesInText } from './frame-memory.ts';
 import { isGraphiqlRequest, sendGraphiql } from './graphiql.ts';
 import { type MinCommit, readMinCommits } from './min-commit.ts';
@@ -26,6 +27,7 @@ export interface ServerOptions {
   readonly rateLimiter: RateLimiter;
   readonly traffic: Traffic;
   readonly frameMemory: FrameMemory;
+  readonly frameExports: FrameExports;
   readonly log: Logger;
   readonly isExplorerOn: boolean;
   /** The most that `x-deadline-ms` may ask for. */
@@ -172,7 +174,33 @@ async function handle(
       }
       return handleGraphql(request, response, options, reception);
     default:
+      if (path?.startsWith('/export/')) {
+        return handleExport(request, response, options, reception.isDraining);
+      }
       return sendText(response, 404, 'not found');
+  }
+}
+
+async function handleExport(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { authentication, rateLimiter, frameExports, log, deadlineMaxMs }: ServerOptions,
+  isDraining: boolean,
+): Promise<void> {
+  if (request.method !== 'GET') {
+    response.setHeader('allow', 'GET');
+    return sendText(response, 405, 'method not allowed');
+  }
+  const requestId = requestIdOf(request);
+  response.setHeader('x-request-id', requestId);
+  try {
+    if (isDraining) throw shuttingDown();
+    const actor = authentication.authenticate(request.headers.authorization);
+    response.once('close', rateLimiter.admit(actor));
+    const deadlineMs = deadlineOf(request, deadlineMaxMs);
+    await frameExports.send(request, response, { requestId, actor, deadlineMs });
+  } catch (error) {
+    sendError(response, error, requestId, log);
   }
 }
 
@@ -185,9 +213,7 @@ async function handleGraphql(
   const requestId = requestIdOf(request);
   response.setHeader('x-request-id', requestId);
   try {
-    if (isDraining) {
-      throw new AppError('UNAVAILABLE', 'The server is shutting down.', { retryAfterMs: 1000 });
-    }
+    if (isDraining) throw shuttingDown();
     const actor = options.authentication.authenticate(request.headers.authorization);
     const release = options.rateLimiter.admit(actor);
     const parts: Parts = { ending: null, frames: null };
@@ -219,6 +245,10 @@ async function handleGraphql(
   } catch (error) {
     sendError(response, error, requestId, options.log);
   }
+}
+
+function shuttingDown(): AppError {
+  return new AppError('UNAVAILABLE', 'The server is shutting down.', { retryAfterMs: 1000 });
 }
 
 /** What yoga streams as events or parts is made of whole texts. */
@@ -278,7 +308,12 @@ function headerOf(request: IncomingMessage, name: string): string | null {
 
 const STATUS: Readonly<Record<string, number>> = {
   BAD_INPUT: 400,
+  DEADLINE_EXCEEDED: 504,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  OVERLOADED: 503,
   PAYLOAD_TOO_LARGE: 413,
+  QUERY_TOO_EXPENSIVE: 504,
   RATE_LIMITED: 429,
   UNAUTHENTICATED: 401,
   UNAVAILABLE: 503,

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { FatalError } from '../errors.ts';
 import { addDemoCommand } from './demo.ts';
+import { addExportCommand } from './export.ts';
 import { addKeysCommand } from './keys.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addSchemaCommand } from './schema.ts';
@@ -20,6 +21,7 @@ addDemoCommand(program, startServing);
 addMigrateCommand(program);
 addKeysCommand(program);
 addVerifyCommand(program);
+addExportCommand(program);
 addSchemaCommand(program);
 
 try {

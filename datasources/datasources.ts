@@ -8,6 +8,7 @@ import { createMaintenanceRepository } from './maintenance.ts';
 import { createExposureRepository } from './exposure.ts';
 import { createFillRepository } from './fill.ts';
 import { createFrameRepository } from './frame.ts';
+import { createFrameExportRepository } from './frame-export.ts';
 import { createMarkRepository } from './mark.ts';
 import { createOperationRepository } from './operation.ts';
 import { createOrderRepository } from './order.ts';
@@ -37,6 +38,7 @@ export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
     maintenance: createMaintenanceRepository(sql, recorder),
     exposure: createExposureRepository(sql),
     fills: createFillRepository(sql, recorder),
+    frameExports: createFrameExportRepository(sql),
     frames: createFrameRepository(sql),
     marks: createMarkRepository(sql, recorder),
     operations: createOperationRepository(sql),

@@ -111,7 +111,7 @@ export const CANDLE_COLUMNS: FrameColumns = {
 };
 
 /** The value of one row as it is shown. */
-function shownAs(
+export function shownAs(
   { kind, value }: FrameColumn,
   accountId: string,
   decimals: DecimalFormat,

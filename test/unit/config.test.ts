@@ -31,6 +31,8 @@ describe('readConfig', () => {
       deadlineMs: 10_000,
       analyticsDeadlineMs: 30_000,
       deadlineMaxMs: 60_000,
+      exportDeadlineMs: 600_000,
+      exportStallMs: 30_000,
       shutdownMs: 25_000,
       heartbeatMs: 10_000,
       rateLimits: {
