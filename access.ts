@@ -1,4 +1,5 @@
 import type { Datasources } from './datasources/datasources.ts';
+import { lazily } from './lazy.ts';
 import { AppError } from './errors.ts';
 
 export type Role = 'VIEWER' | 'ANALYST' | 'BOT' | 'OPERATOR' | 'ADMIN';
@@ -316,33 +317,49 @@ const RULES: Rules = {
 
 const OF_ANY_ACCOUNT = ' of any account';
 
-/** The same repositories, each operation refused unless `actor` may do it. */
-export function restrict(datasources: Datasources, actor: Actor): Datasources {
-  const restricted: Record<string, unknown> = {};
-  for (const [name, rules] of Object.entries(RULES)) {
-    // One cache slot a repository: most requests touch one or two of them.
-    let made: unknown;
-    Object.defineProperty(restricted, name, {
-      enumerable: true,
-      get: () => {
-        // Rules has the keys of Datasources.
-        made ??= restrictOne(datasources[name as keyof Datasources], rules, actor);
-        return made;
-      },
-    });
-  }
-  // Each property of Datasources was defined above.
-  return restricted as unknown as Datasources;
+interface Restricted {
+  readonly datasources: Datasources;
+  readonly actor: Actor;
 }
 
-function restrictOne(repository: object, rules: object, actor: Actor): object {
-  const operations: Record<string, unknown> = {};
-  for (const [operation, rule] of Object.entries(rules as Record<string, string>)) {
+const RESTRICTIONS = Object.fromEntries(
+  Object.entries(RULES).map(([name, rules]) => {
+    const checks = checksOf(rules);
+    // Rules has the keys of Datasources.
+    const repository = name as keyof Datasources;
+    return [
+      name,
+      ({ datasources, actor }: Restricted) => restrictOne(datasources[repository], checks, actor),
+    ];
+  }),
+);
+
+const makeRestricted = lazily<Restricted, typeof RESTRICTIONS>(RESTRICTIONS);
+
+/** The same repositories, each operation refused unless `actor` may do it. */
+export function restrict(datasources: Datasources, actor: Actor): Datasources {
+  // It has the properties of Datasources, whose operations are wrapped as they are.
+  return makeRestricted({ datasources, actor }) as unknown as Datasources;
+}
+
+interface Check {
+  readonly operation: string;
+  readonly permission: Permission;
+  readonly isOfAnyAccount: boolean;
+}
+
+function checksOf(rules: object): readonly Check[] {
+  return Object.entries(rules as Record<string, string>).map(([operation, rule]) => {
     const isOfAnyAccount = rule.endsWith(OF_ANY_ACCOUNT);
+    const permission = isOfAnyAccount ? rule.slice(0, -OF_ANY_ACCOUNT.length) : rule;
     // Rules are made of permissions.
-    const permission = (
-      isOfAnyAccount ? rule.slice(0, -OF_ANY_ACCOUNT.length) : rule
-    ) as Permission;
+    return { operation, permission: permission as Permission, isOfAnyAccount };
+  });
+}
+
+function restrictOne(repository: object, checks: readonly Check[], actor: Actor): object {
+  const operations: Record<string, unknown> = {};
+  for (const { operation, permission, isOfAnyAccount } of checks) {
     const run: unknown = Reflect.get(repository, operation);
     if (typeof run !== 'function') throw new Error(`no operation ${operation}`);
     operations[operation] = (...values: unknown[]) => {

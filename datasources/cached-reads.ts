@@ -1,7 +1,8 @@
 import { SYSTEM_ACCOUNT } from './account.ts';
-import type { Datasources } from './datasources.ts';
+import { DATASOURCE_NAMES, type Datasources } from './datasources.ts';
 import { ANY_ENTITY, type Use } from './heads.ts';
 import type { Call } from './lane.ts';
+import { lazily } from '../lazy.ts';
 import type { OperationReads, ResultCache } from './result-cache.ts';
 
 /** What the result of a read depends on, and how long it may be kept at most. */
@@ -91,30 +92,24 @@ export function cacheReads(
   reads: OperationReads,
   call: Call,
 ): Datasources {
-  const cached: Record<string, unknown> = {};
-  for (const name of Object.keys(datasources)) {
-    // One slot a repository: most requests touch one or two of them.
-    let made: unknown;
-    Object.defineProperty(cached, name, {
-      enumerable: true,
-      get: () => {
-        // The names are the keys of Datasources.
-        made ??= cacheOne(name as keyof Datasources, datasources, cache, reads, call);
-        return made;
-      },
-    });
-  }
-  // Each property of Datasources was defined above.
-  return cached as unknown as Datasources;
+  // It has the properties of Datasources, whose operations are wrapped as they are.
+  return makeCached({ datasources, cache, reads, call }) as unknown as Datasources;
 }
 
-function cacheOne(
-  name: keyof Datasources,
-  datasources: Datasources,
-  cache: ResultCache,
-  reads: OperationReads,
-  call: Call,
-): object {
+interface Cached {
+  readonly datasources: Datasources;
+  readonly cache: ResultCache;
+  readonly reads: OperationReads;
+  readonly call: Call;
+}
+
+const CACHED = Object.fromEntries(
+  DATASOURCE_NAMES.map((name) => [name, (source: Cached) => cacheOne(name, source)]),
+);
+
+const makeCached = lazily<Cached, typeof CACHED>(CACHED);
+
+function cacheOne(name: keyof Datasources, { datasources, cache, reads, call }: Cached): object {
   // By names, because the types of the operations differ.
   const table = (CACHED_READS[name] ?? {}) as Readonly<
     Record<string, (...args: unknown[]) => Dependencies>

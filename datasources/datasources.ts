@@ -4,6 +4,7 @@ import { createBalanceRepository } from './balance.ts';
 import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
+import { lazily } from '../lazy.ts';
 import { createMaintenanceRepository } from './maintenance.ts';
 import { createExposureRepository } from './exposure.ts';
 import { createFillRepository } from './fill.ts';
@@ -25,34 +26,48 @@ import type { Sql } from './sql.ts';
 import { createTradeRepository } from './trade.ts';
 import { createTradingPerformanceRepository } from './trading-performance.ts';
 
-export type Datasources = ReturnType<typeof createDatasources>;
+interface Source {
+  readonly sql: Sql;
+  readonly recorder: ChangeRecorder;
+}
 
-/** All repositories over one connection: a lane's, or that of a transaction with its recorder. */
-export function createDatasources(sql: Sql, recorder: ChangeRecorder) {
-  return {
-    accounts: createAccountRepository(sql, recorder),
-    apiKeys: createApiKeyRepository(sql, recorder),
-    balances: createBalanceRepository(sql, recorder),
-    candles: createCandleRepository(sql, recorder),
-    changes: createChangeRepository(sql),
-    maintenance: createMaintenanceRepository(sql, recorder),
-    exposure: createExposureRepository(sql),
-    fills: createFillRepository(sql, recorder),
-    frameExports: createFrameExportRepository(sql),
-    frames: createFrameRepository(sql),
-    marks: createMarkRepository(sql, recorder),
-    operations: createOperationRepository(sql),
-    orders: createOrderRepository(sql, recorder),
-    outcomeQueue: createOutcomeQueueRepository(sql),
-    outcomes: createOutcomeRepository(sql, recorder),
-    pnlSeries: createPnlSeriesRepository(sql),
-    positions: createPositionRepository(sql, recorder),
-    predictionAccuracy: createPredictionAccuracyRepository(sql),
-    predictionStats: createPredictionStatsRepository(sql),
-    predictions: createPredictionRepository(sql, recorder),
-    settings: createSettingRepository(sql, recorder),
-    signals: createSignalRepository(sql, recorder),
-    trades: createTradeRepository(sql, recorder),
-    tradingPerformance: createTradingPerformanceRepository(sql),
-  };
+const MAKERS = {
+  accounts: ({ sql, recorder }: Source) => createAccountRepository(sql, recorder),
+  apiKeys: ({ sql, recorder }: Source) => createApiKeyRepository(sql, recorder),
+  balances: ({ sql, recorder }: Source) => createBalanceRepository(sql, recorder),
+  candles: ({ sql, recorder }: Source) => createCandleRepository(sql, recorder),
+  changes: ({ sql }: Source) => createChangeRepository(sql),
+  maintenance: ({ sql, recorder }: Source) => createMaintenanceRepository(sql, recorder),
+  exposure: ({ sql }: Source) => createExposureRepository(sql),
+  fills: ({ sql, recorder }: Source) => createFillRepository(sql, recorder),
+  frameExports: ({ sql }: Source) => createFrameExportRepository(sql),
+  frames: ({ sql }: Source) => createFrameRepository(sql),
+  marks: ({ sql, recorder }: Source) => createMarkRepository(sql, recorder),
+  operations: ({ sql }: Source) => createOperationRepository(sql),
+  orders: ({ sql, recorder }: Source) => createOrderRepository(sql, recorder),
+  outcomeQueue: ({ sql }: Source) => createOutcomeQueueRepository(sql),
+  outcomes: ({ sql, recorder }: Source) => createOutcomeRepository(sql, recorder),
+  pnlSeries: ({ sql }: Source) => createPnlSeriesRepository(sql),
+  positions: ({ sql, recorder }: Source) => createPositionRepository(sql, recorder),
+  predictionAccuracy: ({ sql }: Source) => createPredictionAccuracyRepository(sql),
+  predictionStats: ({ sql }: Source) => createPredictionStatsRepository(sql),
+  predictions: ({ sql, recorder }: Source) => createPredictionRepository(sql, recorder),
+  settings: ({ sql, recorder }: Source) => createSettingRepository(sql, recorder),
+  signals: ({ sql, recorder }: Source) => createSignalRepository(sql, recorder),
+  trades: ({ sql, recorder }: Source) => createTradeRepository(sql, recorder),
+  tradingPerformance: ({ sql }: Source) => createTradingPerformanceRepository(sql),
+};
+
+const make = lazily<Source, typeof MAKERS>(MAKERS);
+
+export type Datasources = ReturnType<typeof make>;
+
+export const DATASOURCE_NAMES = Object.keys(MAKERS) as readonly (keyof Datasources)[];
+
+/**
+ * All repositories over one connection: a lane's, or that of a transaction with its recorder. Each
+ * is made when it is first used.
+ */
+export function createDatasources(sql: Sql, recorder: ChangeRecorder): Datasources {
+  return make({ sql, recorder });
 }
