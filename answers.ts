@@ -10,7 +10,7 @@ import {
 } from 'graphql';
 import type { Actor } from './access.ts';
 import type { Context } from './context.ts';
-import { type Answer, ANSWER_BYTES_MAX } from './datasources/answer-cache.ts';
+import type { Answer } from './datasources/answer-cache.ts';
 import type { Caches } from './datasources/caches.ts';
 import type { createExecution, Operation, OperationParams } from './execution.ts';
 import { sendFrameAnswer } from './frame-answer.ts';
@@ -74,6 +74,7 @@ export const KEPT_FIELDS: ReadonlySet<string> = new Set([
   'tradingPerformance',
 ]);
 
+export const REQUEST_ID_HEADER = 'x-request-id';
 /** Longer than a look at the heads takes. */
 const SEEN_MS_MAX = 50;
 
@@ -107,7 +108,7 @@ export function createAnswers({ execution, caches, rateLimiter }: AnswersOptions
       if (answer === null) return false;
       rateLimiter.charge(posted.arrival.actor, answer.cost);
       results.record(answer.operationName, answer.reads, 0);
-      send(posted.response, mediaType, answer.body, 'hit');
+      send(posted, mediaType, answer.body(), 'hit');
       return true;
     },
     async make(posted, operation, params) {
@@ -115,28 +116,37 @@ export function createAnswers({ execution, caches, rateLimiter }: AnswersOptions
       const ran = mediaType === null ? null : await run(execution, operation, params);
       if (mediaType === null || ran === null) return false;
       if (operation.frames.isUsed) {
+        posted.response.setHeader(REQUEST_ID_HEADER, posted.arrival.requestId);
         sendFrameAnswer(posted.request, posted.response, ran.result, mediaType);
         return true;
       }
-      const { sent, kept } = textsOf(ran);
-      const key = kept === null ? null : keyOf(posted, mediaType);
-      if (key !== null && kept !== null) answers.put(key, answerOf(ran, kept));
-      send(posted.response, mediaType, Buffer.from(sent), ran.isQuery ? 'miss' : null);
+      const { text, again } = textsOf(ran);
+      const sent = Buffer.from(text);
+      const key = again === null ? null : keyOf(posted, mediaType);
+      if (key !== null && again !== null) answers.put(key, answerOf(ran, sent, again));
+      send(posted, mediaType, sent, ran.isQuery ? 'miss' : null);
       return true;
     },
   };
 }
 
 function send(
-  response: ServerResponse,
+  { response, arrival }: Posted,
   mediaType: string,
   body: Buffer,
   cache: 'hit' | 'miss' | null,
 ): void {
-  if (cache !== null) response.setHeader('x-cache', cache);
-  response.setHeader('content-type', `${mediaType}; charset=utf-8`);
-  response.setHeader('content-length', body.length);
-  response.writeHead(200);
+  // One list at once: each header set by itself is kept in a table first.
+  const headers = [
+    REQUEST_ID_HEADER,
+    arrival.requestId,
+    'content-type',
+    `${mediaType}; charset=utf-8`,
+    'content-length',
+    String(body.length),
+  ];
+  if (cache !== null) headers.push('x-cache', cache);
+  response.writeHead(200, headers);
   response.end(body);
 }
 
@@ -198,19 +208,23 @@ function isMap(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The answer as it is sent, and as it may be given again: each of its reads is a hit then. */
-function textsOf(ran: Ran): { readonly sent: string; readonly kept: string | null } {
+/** The end of an answer once it is given again, and how long that end is in the one that was sent. */
+interface Again {
+  readonly tail: string;
+  readonly sentTailBytes: number;
+}
+
+/** The answer as it is sent, and how it differs when it is given again: each read is a hit then. */
+function textsOf(ran: Ran): { readonly text: string; readonly again: Again | null } {
   const { result } = ran;
-  if (!mayKeep(ran)) return { sent: JSON.stringify(result), kept: null };
-  const { hits, misses, data } = {
-    ...contextOf(ran.args).reads,
-    data: JSON.stringify(result.data),
-  };
-  const withCache = (cache: object) =>
-    `{"data":${data},"extensions":${JSON.stringify({ ...result.extensions, cache })}}`;
-  const sent = withCache({ hits, misses });
-  if (sent.length > ANSWER_BYTES_MAX) return { sent, kept: null };
-  return { sent, kept: withCache({ hits: hits + misses, misses: 0 }) };
+  if (!mayKeep(ran)) return { text: JSON.stringify(result), again: null };
+  const { hits, misses } = contextOf(ran.args).reads;
+  const tailOf = (cache: object) =>
+    `,"extensions":${JSON.stringify({ ...result.extensions, cache })}}`;
+  const sentTail = tailOf({ hits, misses });
+  const text = `{"data":${JSON.stringify(result.data)}${sentTail}`;
+  const tail = tailOf({ hits: hits + misses, misses: 0 });
+  return { text, again: { tail, sentTailBytes: Buffer.byteLength(sentTail) } };
 }
 
 function mayKeep({ args, result, isQuery }: Ran): boolean {
@@ -219,10 +233,15 @@ function mayKeep({ args, result, isQuery }: Ran): boolean {
 }
 
 /** @throws AppError never: what is answered was found to be affordable before */
-function answerOf({ args }: Ran, text: string): Answer {
+function answerOf({ args }: Ran, sent: Buffer, { tail, sentTailBytes }: Again): Answer {
   const { reads } = contextOf(args);
+  let body: Buffer | null = null;
   return {
-    body: Buffer.from(text),
+    bytes: sent.length,
+    body() {
+      body ??= Buffer.concat([sent.subarray(0, -sentTailBytes), Buffer.from(tail)]);
+      return body;
+    },
     basis: reads.basis ?? [],
     expiresAtMs: reads.expiresAtMs,
     operationName: operationNameOf(args),

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import type { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
-import type { Answers } from './answers.ts';
+import { type Answers, REQUEST_ID_HEADER } from './answers.ts';
 import type { Authentication } from './authentication.ts';
 import { isBounded, parseBody, readBody } from './body.ts';
 import { toPublicError } from './edge.ts';
@@ -192,7 +192,7 @@ async function handleExport(
     return sendText(response, 405, 'method not allowed');
   }
   const requestId = requestIdOf(request);
-  response.setHeader('x-request-id', requestId);
+  response.setHeader(REQUEST_ID_HEADER, requestId);
   try {
     if (isDraining) throw shuttingDown();
     const actor = authentication.authenticate(request.headers.authorization);
@@ -211,7 +211,6 @@ async function handleGraphql(
   { isDraining, streams }: Reception,
 ): Promise<void> {
   const requestId = requestIdOf(request);
-  response.setHeader('x-request-id', requestId);
   try {
     if (isDraining) throw shuttingDown();
     const actor = options.authentication.authenticate(request.headers.authorization);
@@ -238,9 +237,13 @@ async function handleGraphql(
       release();
     };
     const operation: Operation = { ...arrival, signal: ending.signal, onStream, frames };
-    if (body === null) return await execution.handle(request, response, { operation });
+    if (body === null) {
+      response.setHeader(REQUEST_ID_HEADER, requestId);
+      return await execution.handle(request, response, { operation });
+    }
     const given = parseBody(body);
     if (await answers.make({ request, response, body, arrival }, operation, given)) return;
+    response.setHeader(REQUEST_ID_HEADER, requestId);
     await execution.handle(request, response, { operation, given });
   } catch (error) {
     sendError(response, error, requestId, options.log);
@@ -326,6 +329,7 @@ function sendError(response: ServerResponse, error: unknown, requestId: string, 
     return;
   }
   const body = JSON.stringify({ errors: [shown satisfies GraphQLError] });
+  response.setHeader(REQUEST_ID_HEADER, requestId);
   const { code, retryAfterMs } = shown.extensions;
   if (typeof retryAfterMs === 'number') {
     response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000));

@@ -3,7 +3,7 @@ import type { Basis, Heads } from './heads.ts';
 
 /** A whole answer as it was sent, for whoever sends the same request in the same scope. */
 export interface Answer {
-  readonly body: Buffer;
+  readonly bytes: number;
   readonly basis: readonly Basis[];
   /** Unix milliseconds. */
   readonly expiresAtMs: number;
@@ -12,6 +12,8 @@ export interface Answer {
   readonly reads: number;
   /** Units that it is charged with, made anew or given again. */
   readonly cost: number;
+  /** Made when it is first given again: most answers never are. */
+  body(): Buffer;
 }
 
 /** Answers of this process, given again as long as everything in them is current. */
@@ -40,7 +42,7 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
   const answers = new LRUCache<string, Answer>({
     max: entriesMax,
     maxSize: bytesMax,
-    sizeCalculation: ({ body }, key) => body.length + key.length,
+    sizeCalculation: ({ bytes }, key) => bytes + key.length,
   });
 
   function judge(key: string, answer: Answer, isCurrent: boolean | null): Answer | null {
@@ -61,7 +63,7 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
         .then(() => judge(key, answer, heads.isCurrent(answer.basis)));
     },
     put(key, answer) {
-      if (answer.body.length > ANSWER_BYTES_MAX || answer.basis.length === 0) return;
+      if (answer.bytes > ANSWER_BYTES_MAX || answer.basis.length === 0) return;
       answers.set(key, answer);
     },
     figures: () => ({ entries: answers.size, bytes: answers.calculatedSize }),
