@@ -2,10 +2,9 @@ import {
   coerceInputLiteral,
   coerceInputValue,
   type DocumentNode,
-  execute,
+  type execute,
   type ExecutionArgs,
   type ExecutionResult,
-  executeRootSelectionSet,
   getNamedType,
   getOperationAST,
   type GraphQLInputField,
@@ -21,6 +20,7 @@ import {
   validateExecutionArgs,
   type VariableDefinitionNode,
 } from 'graphql';
+import { executeRows, executeValidated } from './row-executor.ts';
 
 /**
  * graphql-js asks each type anew what it is, for every field of every item of a batch, and puts the
@@ -32,11 +32,11 @@ import {
 export function executeFast(args: ExecutionArgs): ReturnType<typeof execute> {
   const plan = planOf(args);
   const objects = plan === null ? null : coerceObjects(plan, args.variableValues ?? {});
-  if (plan === null || objects === null) return execute(args);
+  if (plan === null || objects === null) return executeRows(args);
   const validated = validateExecutionArgs({ ...args, document: plan.document });
   if (!('schema' in validated)) return { errors: validated } satisfies ExecutionResult;
   const { sources, coerced } = validated.variableValues;
-  return executeRootSelectionSet({
+  return executeValidated({
     ...validated,
     document: args.document,
     operation: plan.operation,
@@ -110,7 +110,7 @@ function nameOf(definition: VariableDefinitionNode): string {
   return definition.variable.name.value;
 }
 
-type Sources = Parameters<typeof executeRootSelectionSet>[0]['variableValues']['sources'];
+type Sources = Parameters<typeof executeValidated>[0]['variableValues']['sources'];
 type Source = Sources[string];
 
 /** Null: something is missing or not valid, and graphql-js has to say what. */

@@ -3,7 +3,6 @@ import { useEngine } from '@envelop/core';
 import {
   type ExecutionArgs,
   type ExecutionResult,
-  execute,
   type GraphQLSchema,
   parse,
   specifiedRules,
@@ -33,6 +32,7 @@ import type { AnswerFrames } from './frame-memory.ts';
 import { useFreshness } from './freshness.ts';
 import { boundFilters, boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
 import type { MinCommit } from './min-commit.ts';
+import { executeRows } from './row-executor.ts';
 import { toStored } from './stored-answer.ts';
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,200}$/;
@@ -152,7 +152,7 @@ export function createExecution(options: ExecutionOptions) {
         parse: (source: string) => parse(source, { maxTokens: TOKENS_MAX }),
         validate: (target: GraphQLSchema, document: Parameters<typeof validate>[1]) =>
           validate(target, document, [...specifiedRules, limitRule], { maxErrors: 10 }),
-        execute,
+        execute: executeRows,
         subscribe,
       }),
       givenParams,
