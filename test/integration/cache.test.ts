@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inputOf } from '../support/documents.ts';
 import { eventually } from '../support/eventually.ts';
@@ -155,8 +156,40 @@ describe.skipIf(!HAS_REDIS)('two nodes that share a Redis', () => {
     }
   }
 
+  it('follow each other without being asked to, and never go back', async () => {
+    const plain = async () => {
+      const { data, errors } = await other.request<Listed>(LIST);
+      expect(errors).toEqual([]);
+      return data === null ? -1 : countOf(data);
+    };
+    for (let value = 100; value < 110; value += 1) {
+      await put(server, value);
+      if (value > 100) expect([value - 1, value]).toContain(await plain());
+      await eventually(async () => expect(await plain()).toBe(value));
+      // The result that both of them shared is the new one now.
+      expect(countOf(await server.data<Listed>(LIST))).toBe(value);
+      expect(await plain()).toBe(value);
+    }
+  });
+
+  it('refuse a key that was revoked: its own node at once, the other one soon', async () => {
+    const { id, token } = await server.issueKey('BOT', ['main']);
+    const statusOn = async (node: Pick<TestServer, 'request'>) =>
+      (await node.request(LIST, {}, { key: token })).status;
+    await eventually(async () => expect(await statusOn(other)).toBe(200));
+    expect(await statusOn(server)).toBe(200);
+    await server.data('mutation ($id: ID!) { revokeApiKey(id: $id) }', { id });
+    expect(await statusOn(server)).toBe(401);
+    await eventually(async () => expect(await statusOn(other)).toBe(401));
+  });
+
   it('never answer with less than was asked for, whatever becomes of Redis', async () => {
     await hunt(0, 30);
+    const client = new Redis(redis.url);
+    const flush = setInterval(() => client.flushall().catch(() => undefined), 5);
+    await hunt(0, 30);
+    clearInterval(flush);
+    client.disconnect();
     redis.freeze();
     await hunt(30, 40);
     redis.thaw();
