@@ -7,11 +7,12 @@ import { AppError } from './errors.ts';
 /** Tells who asks, from memory: no request waits for the database to be known. */
 export interface Authentication {
   /**
-   * The actor of an `Authorization` value: `Bearer tw_…`.
+   * The actor of an `Authorization` value: `Bearer tw_…`. What one connection sends again and again
+   * is hashed once, and compared with the key each time.
    *
    * @throws AppError UNAUTHENTICATED
    */
-  authenticate(authorization: string | null | undefined): Actor;
+  authenticate(authorization: string | null | undefined, connection?: object): Actor;
   /** Whether this actor is still somebody: false once its key is revoked, changed or expired. */
   isCurrent(actor: Actor): boolean;
   /** Reads the keys now; then every few seconds, so that a revoked key ends on every node. */
@@ -75,19 +76,15 @@ export function createAuthentication(
   timer.unref();
 
   return {
-    authenticate(authorization) {
-      const [scheme, text] = (authorization ?? '').split(' ');
-      if (scheme?.toLowerCase() !== 'bearer' || text === undefined) {
-        throw new AppError('UNAUTHENTICATED', 'Send the header `Authorization: Bearer tw_…`.');
-      }
-      const token = readToken(text);
+    authenticate(authorization, connection) {
+      const token = tokenOf(authorization ?? '', connection);
       const known = token === null ? undefined : actors.get(token.id);
       if (token === null || known === undefined) {
         // A key made on another node a moment ago: known at the client's next try.
         if (performance.now() - lastRefreshAt > REFRESH_AFTER_MISS_MS) refreshInBackground();
         throw new AppError('UNAUTHENTICATED', 'The key is unknown or was revoked.');
       }
-      if (!timingSafeEqual(known.secretHash, Buffer.from(token.secretHash, 'hex'))) {
+      if (!timingSafeEqual(known.secretHash, token.secretHash)) {
         throw new AppError('UNAUTHENTICATED', 'The key is unknown or was revoked.');
       }
       if (isExpired(known.actor)) throw new AppError('UNAUTHENTICATED', 'The key has expired.');
@@ -110,6 +107,29 @@ export function createAuthentication(
     },
     close: () => clearInterval(timer),
   };
+}
+
+interface Token {
+  readonly id: string;
+  readonly secretHash: Buffer;
+}
+
+/** What each open connection has sent last; it goes with its connection. */
+const lastTokens = new WeakMap<object, { readonly authorization: string; readonly token: Token }>();
+
+/** Null for what is no token. @throws AppError UNAUTHENTICATED for another scheme */
+function tokenOf(authorization: string, connection: object | undefined): Token | null {
+  const last = connection === undefined ? undefined : lastTokens.get(connection);
+  if (last?.authorization === authorization) return last.token;
+  const [scheme, text] = authorization.split(' ');
+  if (scheme?.toLowerCase() !== 'bearer' || text === undefined) {
+    throw new AppError('UNAUTHENTICATED', 'Send the header `Authorization: Bearer tw_…`.');
+  }
+  const read = readToken(text);
+  if (read === null) return null;
+  const token = { id: read.id, secretHash: Buffer.from(read.secretHash, 'hex') };
+  if (connection !== undefined) lastTokens.set(connection, { authorization, token });
+  return token;
 }
 
 /** Tells when somebody of the last look is nobody any more. */

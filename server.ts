@@ -213,7 +213,8 @@ async function handleGraphql(
   const requestId = requestIdOf(request);
   try {
     if (isDraining) throw shuttingDown();
-    const actor = options.authentication.authenticate(request.headers.authorization);
+    const { authorization } = request.headers;
+    const actor = options.authentication.authenticate(authorization, request.socket);
     const release = options.rateLimiter.admit(actor);
     const parts: Parts = { ending: null, frames: null };
     response.once('close', () => {

@@ -62,3 +62,29 @@ describe('that somebody is nobody any more', () => {
     expect(ended).toBe(1);
   });
 });
+
+describe('a connection', () => {
+  it('is judged by what it sends now, and by the keys there are now', async () => {
+    const [one, two] = [issue(), issue()];
+    keys = [one.key, two.key];
+    await authentication.refresh();
+    const connection = {};
+    const actorOf = (text: string) =>
+      authentication.authenticate(`Bearer ${text}`, connection).name;
+    for (const { key, token } of [one, one, two, one]) {
+      expect(actorOf(token)).toBe(`key:${key.id}`);
+    }
+    expect(() =>
+      actorOf(`${one.token.slice(0, -1)}${one.token.endsWith('A') ? 'B' : 'A'}`),
+    ).toThrow();
+    expect(() => actorOf('')).toThrow();
+    expect(actorOf(one.token)).toBe(`key:${one.key.id}`);
+    keys = [{ ...one.key, revokedAt: instantOf(Date.now()) }, two.key];
+    await authentication.refresh();
+    expect(() => actorOf(one.token)).toThrow('unknown or was revoked');
+    // The same id with another secret is another key.
+    keys = [{ ...one.key, secretHash: two.key.secretHash }];
+    await authentication.refresh();
+    expect(() => actorOf(one.token)).toThrow('unknown or was revoked');
+  });
+});
