@@ -171,6 +171,10 @@ function lastDay(toMs: number) {
   return { predictedAt: { from: instantOf(toMs - DAY_MS), to: instantOf(toMs) } };
 }
 
+function pendingUntil(toMs: number) {
+  return { predictedAt: { to: instantOf(toMs) }, resolved: false };
+}
+
 const FIGURES = `
   modelVersion horizonMinutes total resolved pending correct accuracy { value low high samples }
   mae rmse bias meanConfidence brier ece precisionLong precisionShort recallLong recallShort
@@ -251,6 +255,23 @@ const QUESTIONS: readonly Question[] = [
         { predictedAt: { to: instantOf(toMs) } },
         { after: null, before: null, isDescending: true, limit: 51 },
       ),
+  },
+  {
+    name: 'a page of 50 with a horizon that is pending',
+    acceptMs: 100,
+    query: `query ($where: PredictionWhere) {
+      predictions(account: "main", where: $where, first: 50) {
+        nodes { id symbol modelVersion predictedAt signal signalConfidence }
+      }
+    }`,
+    variables: (toMs) => ({ where: pendingUntil(toMs) }),
+    statement: (sql, toMs) =>
+      predictionsOf(sql).list('main', pendingUntil(toMs), {
+        after: null,
+        before: null,
+        isDescending: true,
+        limit: 51,
+      }),
   },
   {
     name: 'latestPredictions of 40 symbols',
