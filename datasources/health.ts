@@ -16,6 +16,16 @@ export interface CacheFigures {
   readonly misses: number;
   readonly entries: number;
   readonly isAvailable: boolean;
+  readonly operations: readonly CacheOperationFigures[];
+}
+
+/** Of the operations of one name. */
+export interface CacheOperationFigures {
+  readonly name: string;
+  readonly hits: number;
+  readonly misses: number;
+  /** Of hits and misses; 0 to 1. */
+  readonly hitRate: number;
 }
 
 /** How this process is. Counts are since its start; rates and quantiles are of the last minute. */

@@ -38,15 +38,7 @@ export interface ResultCache {
   read<T>(reads: OperationReads, call: Call, read: CachedRead, load: () => Promise<T>): Promise<T>;
   /** Counts what was answered; null: the operation has no name. */
   record(operationName: string | null, hits: number, misses: number): void;
-  figures(): CacheFigures & { readonly operations: readonly OperationFigures[] };
-}
-
-export interface OperationFigures {
-  readonly name: string;
-  readonly hits: number;
-  readonly misses: number;
-  /** Of hits and misses; 0 to 1. */
-  readonly hitRate: number;
+  figures(): CacheFigures;
 }
 
 export interface ResultCacheOptions {

@@ -1,5 +1,6 @@
 import type {
   CacheFigures,
+  CacheOperationFigures,
   FeedHealth as FeedRecord,
   Health as HealthRecord,
   NamedBreaker,
@@ -83,6 +84,21 @@ function recentOf(
   return recent.calls === 0 ? null : recent[name];
 }
 
+/** Of as many names as one answer shows. */
+const OPERATIONS_MAX = 50;
+
+const CacheOperation = builder.objectRef<CacheOperationFigures>('CacheOperation').implement({
+  description: 'Reads of the operations of one name.',
+  fields: (t) => ({
+    name: t.exposeString('name', {
+      description: '`other` counts those without a name, and those beyond the first 500 names.',
+    }),
+    hits: t.field({ type: 'BigInt', resolve: ({ hits }) => String(hits) }),
+    misses: t.field({ type: 'BigInt', resolve: ({ misses }) => String(misses) }),
+    hitRate: t.exposeFloat('hitRate', { description: 'A share from 0 to 1.' }),
+  }),
+});
+
 const CacheHealth = builder.objectRef<CacheFigures>('CacheHealth').implement({
   description: 'The result cache as this process uses it.',
   fields: (t) => ({
@@ -93,6 +109,11 @@ const CacheHealth = builder.objectRef<CacheFigures>('CacheHealth').implement({
       nullable: true,
       description: 'A share from 0 to 1; null before the first look.',
       resolve: ({ hits, misses }) => (hits + misses === 0 ? null : hits / (hits + misses)),
+    }),
+    operations: t.field({
+      type: [CacheOperation],
+      description: 'The 50 that read most, in that order.',
+      resolve: ({ operations }) => mostRead(operations),
     }),
     entries: t.exposeInt('entries'),
     available: t.exposeBoolean('isAvailable', {
@@ -208,3 +229,8 @@ builder.subscriptionField('healthMetrics', (t) =>
     resolve: (event) => event,
   }),
 );
+
+function mostRead(operations: readonly CacheOperationFigures[]) {
+  const readsOf = ({ hits, misses }: CacheOperationFigures) => hits + misses;
+  return operations.toSorted((a, b) => readsOf(b) - readsOf(a)).slice(0, OPERATIONS_MAX);
+}

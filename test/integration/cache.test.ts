@@ -50,6 +50,19 @@ describe('a request that is repeated', () => {
     });
   });
 
+  it('is counted by the name of its operation, with its hits', async () => {
+    const named = `query Counted ${ORDERS}`;
+    for (let times = 0; times < 4; times += 1) await read(named);
+    const { health } = await server.data<{
+      health: { cache: { operations: { name: string; hits: string; misses: string }[] } };
+    }>('{ health { cache { operations { name hits misses hitRate } } } }');
+    const counted = health.cache.operations.find(({ name }) => name === 'Counted');
+    const { hits, misses } = counted ?? { hits: '0', misses: '0' };
+    expect(Number(hits) + Number(misses)).toBe(8);
+    expect(Number(hits)).toBeGreaterThan(0);
+    expect(counted).toMatchObject({ hitRate: Number(hits) / 8 });
+  });
+
   it('is answered anew after a write, by whoever asks next', async () => {
     for (let value = 1; value <= 20; value += 1) {
       await put(server, value);
