@@ -7,6 +7,7 @@ export type Role = 'VIEWER' | 'ANALYST' | 'BOT' | 'OPERATOR' | 'ADMIN';
 export type Permission =
   | 'accounts:read'
   | 'accounts:write'
+  | 'alerts:write'
   | 'balances:read'
   | 'balances:write'
   | 'candles:read'
@@ -77,6 +78,7 @@ const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   OPERATOR: new Set([
     ...READ,
     ...WRITE,
+    'alerts:write',
     'changes:read',
     'keys:read',
     'schema:explore',
@@ -87,6 +89,7 @@ const PERMISSIONS: Readonly<Record<Role, ReadonlySet<Permission>>> = {
     ...READ,
     ...WRITE,
     'accounts:write',
+    'alerts:write',
     'changes:read',
     'keys:read',
     'keys:write',
@@ -161,6 +164,20 @@ const RULES: Rules = {
     insert: 'accounts:write',
     listIds: 'accounts:read of any account',
     setTradingState: 'trading-state:write',
+  },
+  alertRules: {
+    list: 'health:read of any account',
+    lockAll: 'alerts:write of any account',
+    upsert: 'alerts:write of any account',
+  },
+  alerts: {
+    acknowledge: 'alerts:write of any account',
+    findByIds: 'health:read of any account',
+    insertMany: 'server:maintain of any account',
+    list: 'health:read of any account',
+    lock: 'alerts:write of any account',
+    resolveOthers: 'server:maintain of any account',
+    touchMany: 'server:maintain of any account',
   },
   apiKeys: {
     countCurrent: 'keys:write of any account',

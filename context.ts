@@ -6,6 +6,7 @@ import type { Call } from './datasources/lane.ts';
 import type { OperationReads } from './datasources/result-cache.ts';
 import type { Unit } from './datasources/unit-of-work.ts';
 import type { HealthMonitor } from './datasources/health.ts';
+import type { MetricHistory } from './datasources/metric-history.ts';
 import type { ChangeFeed } from './subscriptions/change-feed.ts';
 import type { Traffic } from './datasources/traffic.ts';
 
@@ -62,6 +63,7 @@ export interface Services {
   readonly caches: Caches;
   readonly feed: ChangeFeed;
   readonly health: HealthMonitor;
+  readonly metrics: MetricHistory;
   readonly traffic: Traffic;
   readonly heartbeatMs: number;
   /** How long a request may take that does not say so itself, and one for frames or aggregates. */

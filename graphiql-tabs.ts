@@ -327,4 +327,16 @@ query AuditTrail {
 }
 `,
   },
+  {
+    name: 'Alerts',
+    variables: null,
+    query: `# What the server says of itself: its state, what is wrong, and a figure of the last minutes.
+query Alerts {
+  health { status reasons }
+  alerts(first: 20) { rule severity state message firedAt resolvedAt acknowledgedBy }
+  alertRules { name metric comparison threshold forSeconds severity enabled runbook }
+  metricHistory(metric: "process.eventLoopMsP99", range: {}, stepSeconds: 60) { at value }
+}
+`,
+  },
 ];

@@ -10,10 +10,12 @@ import { createDatasources } from './datasources/datasources.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './datasources/embedded-postgres.ts';
 import { adoptHistory } from './datasources/history.ts';
 import type { Call } from './datasources/lane.ts';
+import { createAlertEngine } from './datasources/alert-engine.ts';
 import { createMaintainer } from './datasources/maintainer.ts';
+import { createMetricHistory, SAMPLE_SECONDS } from './datasources/metric-history.ts';
 import type { PostgresTarget } from './datasources/postgres.ts';
 import { startSchedule } from './datasources/schedule.ts';
-import { createUnitsOfWork, type OnCommit } from './datasources/unit-of-work.ts';
+import { createUnitsOfWork, type OnCommit, type UnitsOfWork } from './datasources/unit-of-work.ts';
 import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
 import { createExecution } from './execution.ts';
 import { createFrameExports } from './frame-export.ts';
@@ -110,6 +112,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     undo.push(() => schedule.close());
 
     const services = createServices({ config, database, caches, feed, authentication, undo });
+    startAlerts({ database, services, units, log, undo });
     const rateLimiter = createRateLimiter(config.rateLimits);
     const { isExplorerOn } = config;
     const schema = createSchema();
@@ -196,17 +199,47 @@ function createServices(parts: {
   const { redisBreaker } = caches;
   const health = createHealthMonitor({ database, feed, traffic, cache, redisBreaker });
   undo.push(() => health.close());
+  const metrics = createMetricHistory();
+  metrics.add(Date.now(), health.read());
   return {
     database,
     caches,
     feed,
     health,
+    metrics,
     traffic,
     heartbeatMs,
     deadlineMs,
     analyticsDeadlineMs,
     isCurrent: (actor) => authentication.isCurrent(actor),
   };
+}
+
+/** Holds the figures of this process against the alert rules, from now on. */
+function startAlerts(parts: {
+  readonly database: Database;
+  readonly services: Services;
+  readonly units: UnitsOfWork;
+  readonly log: Logger;
+  readonly undo: (() => Promise<void> | void)[];
+}): void {
+  const { database, services, units, log, undo } = parts;
+  const engine = createAlertEngine({
+    units,
+    monitor: services.health,
+    history: services.metrics,
+    readRules: () => {
+      const sql = database.interactive.sql(backgroundCall('alerts.readRules', READY_MS));
+      return createDatasources(sql, NO_RECORDER).alertRules.list();
+    },
+    log,
+  });
+  const schedule = startSchedule({
+    everyMs: SAMPLE_SECONDS * 1000,
+    work: () => engine.run(),
+    onError: (error) => log.warn({ err: error }, 'alerts could not be written'),
+  });
+  undo.push(() => schedule.close());
 }
 
 function running(parts: {

@@ -33,7 +33,7 @@ export interface AnswerCacheOptions {
   readonly bytesMax?: number;
 }
 
-export const ANSWER_BYTES_MAX = 256 * 1024;
+const ANSWER_BYTES_MAX = 256 * 1024;
 const ENTRIES_MAX = 5000;
 const BYTES_MAX = 64 * 1024 * 1024;
 

@@ -1,4 +1,6 @@
 import { createAccountRepository } from './account.ts';
+import { createAlertRepository } from './alert.ts';
+import { createAlertRuleRepository } from './alert-rule.ts';
 import { createApiKeyRepository } from './api-key.ts';
 import { createBalanceRepository } from './balance.ts';
 import { createCandleRepository } from './candle.ts';
@@ -33,6 +35,8 @@ interface Source {
 
 const MAKERS = {
   accounts: ({ sql, recorder }: Source) => createAccountRepository(sql, recorder),
+  alertRules: ({ sql, recorder }: Source) => createAlertRuleRepository(sql, recorder),
+  alerts: ({ sql, recorder }: Source) => createAlertRepository(sql, recorder),
   apiKeys: ({ sql, recorder }: Source) => createApiKeyRepository(sql, recorder),
   balances: ({ sql, recorder }: Source) => createBalanceRepository(sql, recorder),
   candles: ({ sql, recorder }: Source) => createCandleRepository(sql, recorder),

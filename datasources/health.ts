@@ -61,6 +61,8 @@ export interface FeedHealth {
   readonly sockets: number;
   readonly deliveredPerSecond: number;
   readonly lagMs: number | null;
+  /** False while it cannot read the log. */
+  readonly isConnected: boolean;
 }
 
 export interface ProcessFigures {
@@ -152,11 +154,11 @@ export function createHealthMonitor(options: HealthOptions): HealthMonitor {
   }
 
   function readFeed(): FeedHealth {
-    const { subscriptions, lagMs } = feed.figures();
+    const { subscriptions, lagMs, isConnected } = feed.figures();
     const { sockets, delivered } = traffic.figures();
     const rate = oldest(samples, RATE_SAMPLES);
     const deliveredPerSecond = (delivered - rate.delivered) / secondsSince(rate);
-    return { subscriptions, sockets, deliveredPerSecond, lagMs };
+    return { subscriptions, sockets, deliveredPerSecond, lagMs, isConnected };
   }
 
   return {
@@ -177,7 +179,7 @@ export function createHealthMonitor(options: HealthOptions): HealthMonitor {
         process: { rssBytes: rss, heapUsedBytes: heapUsed, eventLoopMsP99: loop.msP99() },
       };
       return {
-        ...judge(state, feed.figures().isConnected),
+        ...judge(state),
         ...state,
         at: new Date().toISOString(),
         uptimeSeconds: process.uptime(),
@@ -197,7 +199,7 @@ type State = Pick<Health, 'pools' | 'breakers' | 'queries' | 'cache' | 'feed' | 
 const VITAL: ReadonlySet<string> = new Set(['trading', 'interactive']);
 
 /** What the figures come to. A process that does nothing is HEALTHY. */
-export function judge(state: State, isFeedConnected: boolean): Pick<Health, 'status' | 'reasons'> {
+export function judge(state: State): Pick<Health, 'status' | 'reasons'> {
   const grave: string[] = [];
   const reasons: string[] = [];
   for (const { name, state: breaker } of state.breakers) {
@@ -213,7 +215,7 @@ export function judge(state: State, isFeedConnected: boolean): Pick<Health, 'sta
     reasons.push(`${errors} of ${calls} statements of the last minute failed.`);
   }
   if (!state.cache.isAvailable) reasons.push('The result cache cannot be reached.');
-  if (!isFeedConnected) reasons.push('The change feed cannot read the log.');
+  if (!state.feed.isConnected) reasons.push('The change feed cannot read the log.');
   const { eventLoopMsP99 } = state.process;
   if (eventLoopMsP99 > DEGRADED.eventLoopMsP99) {
     reasons.push(`The event loop was held up for ${Math.round(eventLoopMsP99)} ms.`);

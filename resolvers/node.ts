@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
-import type { Account } from '../datasources/account.ts';
+import { type Account, SYSTEM_ACCOUNT } from '../datasources/account.ts';
+import type { Alert } from '../datasources/alert.ts';
 import { decodeId, type GlobalId, quote } from '../datasources/id.ts';
 import type { Order } from '../datasources/order.ts';
 import type { Position } from '../datasources/position.ts';
@@ -13,6 +14,7 @@ const NODES_MAX = 500;
 
 export type NodeRecord =
   | { readonly kind: 'account'; readonly record: Account }
+  | { readonly kind: 'alert'; readonly record: Alert }
   | { readonly kind: 'order'; readonly record: Order }
   | { readonly kind: 'position'; readonly record: Position }
   | { readonly kind: 'prediction'; readonly record: Prediction }
@@ -56,12 +58,17 @@ async function readGroup(
   const [first] = group;
   if (first === undefined) return;
   const ids = group.map((one) => one.id);
-  const { accounts, orders, positions, predictions, signals, trades } = context.datasources;
+  const { accounts, alerts, orders, positions, predictions, signals, trades } = context.datasources;
   switch (first.kind) {
     case 'account': {
       for (const id of ids) assertMay(context.actor, 'accounts:read', id);
       const rows = await accounts.findByIds(ids);
       return put(rows, (record) => ({ kind: 'account', record }));
+    }
+    case 'alert': {
+      if (first.accountId !== SYSTEM_ACCOUNT) return;
+      const rows = await alerts.findByIds(ids);
+      return put(rows, (record) => ({ kind: 'alert', record }));
     }
     case 'order': {
       const rows = await orders.findByIds(first.accountId, ids);
@@ -83,9 +90,6 @@ async function readGroup(
       const rows = await trades.findByIds(first.accountId, ids);
       return put(rows, (record) => ({ kind: 'trade', record }));
     }
-    default:
-      // The other kinds have no rows yet.
-      return;
   }
 
   function put<Row>(rows: readonly (Row | null)[], wrap: (row: Row) => NodeRecord): void {

@@ -13,6 +13,7 @@ const TYPE_NAMES = new WeakMap<object, string>();
 
 const NAMES = {
   account: 'Account',
+  alert: 'Alert',
   order: 'Order',
   position: 'Position',
   prediction: 'Prediction',

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KEPT_FIELDS } from '../../answers.ts';
 import { createSchema } from '../../schema/schema.ts';
+import { createTestProcess } from '../support/alerts.ts';
 import { close, open, openOne, predict, update } from '../support/documents.ts';
 import {
   candleItem,
@@ -98,6 +99,17 @@ const send = (field: string, values: Item, fields: string): Act => {
 
 /** By field of Mutation: makes what it needs, and gives what sends it. */
 const MUTATIONS: Readonly<Record<string, () => Promise<Act> | Act>> = {
+  acknowledgeAlert: async () => {
+    const process = createTestProcess(server, 'host:1');
+    process.loopMs = 500;
+    await process.round();
+    await process.round(60);
+    const { alerts } = await server.data<{ alerts: readonly { id: string }[] }>(
+      '{ alerts { id } }',
+    );
+    const document = 'mutation ($id: ID!) { acknowledgeAlert(id: $id) { id } }';
+    return () => server.data(document, { id: alerts[0]?.id });
+  },
   cancelOrders: async () => {
     const { id } = await placeOne(server);
     return () => cancel(server, { ids: [id] });
@@ -132,6 +144,7 @@ const MUTATIONS: Readonly<Record<string, () => Promise<Act> | Act>> = {
     const { id } = await createSignal(server);
     return () => server.data(PROCESS_SIGNALS, { input: { account: 'main', ids: [id] } });
   },
+  putAlertRule: () => send('putAlertRule', { name: 'event-loop', forSeconds: 61 }, 'name'),
   putSettings: () => {
     const items = [{ key: makeName(), value: 1 }];
     return send('putSettings', { account: 'main', items }, 'settings { key }');

@@ -6,6 +6,7 @@ import { startTestServer, type TestServer } from '../support/server.ts';
 
 /** Every statement of each query; no number of rows adds one. */
 const STATEMENTS: Readonly<Record<string, readonly string[]>> = {
+  Alerts: ['alertRules.list', 'alerts.list'],
   Welcome: ['accounts.findByIds', 'accounts.listIds'],
   OpenPositions: ['marks.find', 'positions.count', 'positions.list'],
   Orders: ['orders.count', 'orders.list', 'positions.findByIds', 'trades.listByOrders'],

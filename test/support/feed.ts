@@ -2,6 +2,7 @@ import { type Actor, permissionsOf, restrict } from '../../access.ts';
 import type { Context } from '../../context.ts';
 import { NO_RECORDER } from '../../datasources/change-recorder.ts';
 import { createDatabase, type Database } from '../../datasources/database.ts';
+import { createMetricHistory } from '../../datasources/metric-history.ts';
 import { createDatasources } from '../../datasources/datasources.ts';
 import type { Call } from '../../datasources/lane.ts';
 import type { HealthMonitor } from '../../datasources/health.ts';
@@ -101,6 +102,7 @@ export function makeContext(
       caches,
       feed,
       health: NO_HEALTH,
+      metrics: createMetricHistory(1),
       traffic: createTraffic(),
       heartbeatMs,
       deadlineMs: 10_000,

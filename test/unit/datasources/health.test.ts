@@ -47,7 +47,7 @@ function makeState(changes: Partial<State> = {}): State {
       isAvailable: true,
       operations: [],
     },
-    feed: { subscriptions: 0, sockets: 0, deliveredPerSecond: 0, lagMs: null },
+    feed: { subscriptions: 0, sockets: 0, deliveredPerSecond: 0, lagMs: null, isConnected: true },
     process: { rssBytes: 1, heapUsedBytes: 1, eventLoopMsP99: 0 },
     ...changes,
   };
@@ -85,15 +85,16 @@ describe('the judgement of a process', () => {
     ['frames are refused', withBreaker('analytics', 'OPEN'), 'DEGRADED', 1],
     ['Redis is away', withBreaker('redis', 'OPEN'), 'DEGRADED', 1],
   ])('when %s', (_when, changes, status, reasons) => {
-    const found = judge(makeState(changes), true);
+    const found = judge(makeState(changes));
     expect(found.status).toBe(status);
     expect(found.reasons).toHaveLength(reasons);
   });
 
   it('says that the feed or the cache is away', () => {
-    expect(judge(makeState(), false).status).toBe('DEGRADED');
+    const feed = { ...makeState().feed, isConnected: false };
+    expect(judge(makeState({ feed })).status).toBe('DEGRADED');
     const cache = { ...makeState().cache, isAvailable: false };
-    expect(judge(makeState({ cache }), true).status).toBe('DEGRADED');
+    expect(judge(makeState({ cache })).status).toBe('DEGRADED');
   });
 });
 
