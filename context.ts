@@ -26,6 +26,10 @@ export interface Context {
   readonly frames: FrameHold;
   /** What the reads of a query have come to; `forbid` says that its answer must not be kept. */
   readonly reads: OperationReads;
+  /** What a client over SSE says to have had last; null: it says nothing, or is none. */
+  readonly lastEventId: string | null;
+  /** Of a subscription: the cursor of the event that was executed last; null: it has none. */
+  readonly lastEvent: { cursor: string | null };
   /** The unit of work of a mutation; null in queries and subscriptions. */
   readonly unit: Unit | null;
   readonly services: Services;

@@ -84,3 +84,13 @@ export function withLastError(
     },
   };
 }
+
+/**
+ * The result of an event with its place as the event's id, which a browser sends as Last-Event-ID
+ * when it connects again. Yoga writes the text of a result as the last line of its event.
+ */
+export function withEventId(result: ExecutionResult, cursor: string | null): ExecutionResult {
+  if (cursor === null) return result;
+  const stringify = (shown: ExecutionResult) => `${JSON.stringify(shown)}\nid: ${cursor}`;
+  return { ...result, stringify } as ExecutionResult;
+}

@@ -24,7 +24,7 @@ import type { Call, Lane } from './datasources/lane.ts';
 import { MissingPartitionError } from './datasources/prediction.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import type { RateLimiter } from './rate-limit.ts';
-import { withLastError } from './event-streams.ts';
+import { withEventId, withLastError } from './event-streams.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
 import { useFrameAnswers } from './frame-answer.ts';
@@ -47,6 +47,8 @@ export interface Operation {
   readonly idempotencyKey: string | null;
   /** Named by the header; those of the request's extensions are added. */
   readonly minCommits: readonly MinCommit[];
+  /** From the header, over SSE; null: a stream begins where its arguments say. */
+  readonly lastEventId: string | null;
   /** Aborted when the client has gone; a mutation goes on all the same. */
   readonly signal?: AbortSignal;
   /**
@@ -112,16 +114,18 @@ export function createExecution(options: ExecutionOptions) {
       // Made by createContext, for this operation alone.
       const context = args.contextValue as unknown as Context & OperationContext;
       Object.assign(context, readingPerEvent(context));
+      const isOverSse = context.operation.onStream !== undefined;
       return {
         onSubscribeResult: ({ result, setResult }) => {
           if (isResult(result)) setResult(toPublicResult(result, requestId, log));
-          else if (Symbol.asyncIterator in result && context.operation.onStream !== undefined) {
+          else if (Symbol.asyncIterator in result && isOverSse) {
             setResult(withLastError(result, (error) => toPublicError(error, requestId, log)));
           }
           return {
             onNext: ({ result: next, setResult: setNext }) => {
               services.traffic.delivered(1);
-              setNext(toPublicResult(next, requestId, log));
+              const shown = toPublicResult(next, requestId, log);
+              setNext(isOverSse ? withEventId(shown, context.lastEvent.cursor) : shown);
             },
           };
         },
@@ -194,6 +198,8 @@ function createContext(initial: OperationContext, services: Services): Context &
     budget: createBudget(call),
     frames: operation.frames,
     reads,
+    lastEventId: operation.lastEventId,
+    lastEvent: { cursor: null },
     unit: null,
     services,
   };

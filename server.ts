@@ -228,6 +228,7 @@ async function handleGraphql(
       deadlineMs: deadlineOf(request, options.deadlineMaxMs),
       idempotencyKey: headerOf(request, 'idempotency-key'),
       minCommits: minCommitsOf(request),
+      lastEventId: headerOf(request, 'last-event-id') || null,
     };
     const body = request.method === 'POST' ? await readBody(request) : null;
     const { answers, execution } = options;

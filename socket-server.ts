@@ -183,6 +183,7 @@ async function prepare(
     deadlineMs: null,
     idempotencyKey: null,
     minCommits: [],
+    lastEventId: null,
     frames: framesInText(),
   };
   const enveloped = execution.getEnveloped({ operation, params });

@@ -33,12 +33,12 @@ export function isSameChange(cursor: Cursor, hash: string | null): boolean {
   return hash?.startsWith(cursor.hash.slice(0, HASH_DIGITS)) ?? false;
 }
 
-/** @throws AppError BAD_INPUT, path `after`, for what is no cursor */
-export function decodeCursor(text: string): Cursor {
+/** @throws AppError BAD_INPUT for what is no cursor */
+export function decodeCursor(text: string, path: readonly string[] = ['after']): Cursor {
   const [, epoch, seq, hash = ''] = CURSOR.exec(text) ?? [];
   if (epoch === undefined || seq === undefined) {
     throw new AppError('BAD_INPUT', `${quote(text)} is not a cursor of a stream or of the log.`, {
-      path: ['after'],
+      path,
     });
   }
   return { epoch, seq: Number(seq), hash };

@@ -36,7 +36,11 @@ export function eventType<Event extends EventShape>(name: string, description: s
 }
 
 /** Loaders live as long as the subscription: kept, they would answer with old relations. */
-export function readAnew<Event>(event: Event, context: Context): Event {
+export function readAnew<Event extends { readonly cursor: string }>(
+  event: Event,
+  context: Context,
+): Event {
+  context.lastEvent.cursor = event.cursor;
   clearAllDataLoaders(context);
   return event;
 }

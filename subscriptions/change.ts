@@ -1,10 +1,9 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change, ChangeWhere } from '../datasources/change.ts';
-import { decodeCursor } from '../datasources/cursor.ts';
 import { type PublicChange, toChangeWhere, toPublic } from '../datasources/public-change.ts';
 import { matchesChange } from '../datasources/row-match.ts';
-import { type LogEvent, type Matches, streamLog } from './log-stream.ts';
+import { type LogEvent, type Matches, resumeAt, streamLog } from './log-stream.ts';
 import { stream } from './stream.ts';
 
 export interface ChangeEvent extends Omit<LogEvent<PublicChange>, 'row'> {
@@ -37,7 +36,7 @@ export function changeEvents(
     toEvent: toChangeEvent,
     matches: (change: Change) => matchesOf(change, where),
     readSnapshot: null,
-    after: typeof input.after === 'string' ? decodeCursor(input.after) : null,
+    after: resumeAt(context, input.after),
     minIntervalMs: 0,
   } as const;
   return stream((signal) => streamLog(options, signal), context.call.signal);

@@ -1,7 +1,7 @@
 import { assertMay, type Permission } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change, ChangeOperation, Head } from '../datasources/change.ts';
-import { type Cursor, encodeCursor } from '../datasources/cursor.ts';
+import { type Cursor, decodeCursor, encodeCursor } from '../datasources/cursor.ts';
 import { instantOf } from '../datasources/instant.ts';
 import type { Call } from '../datasources/lane.ts';
 import { AppError } from '../errors.ts';
@@ -70,6 +70,21 @@ export interface LogStream<Row, Event> {
   readonly after: Cursor | null;
   /** 0: every event. */
   readonly minIntervalMs: number;
+}
+
+/**
+ * Where a stream goes on: after the event that its client names as the last one it has had, else
+ * after `after`, else nowhere. A browser that connects again sends what it has sent before, and its
+ * place in the header: the header is newer.
+ *
+ * @throws AppError BAD_INPUT for what is no cursor
+ */
+export function resumeAt(
+  { lastEventId }: Context,
+  after: string | null | undefined,
+): Cursor | null {
+  if (lastEventId !== null) return decodeCursor(lastEventId, ['headers', 'last-event-id']);
+  return typeof after === 'string' ? decodeCursor(after) : null;
 }
 
 /** A key that has ended is noticed after this long, however seldom a stream says something. */

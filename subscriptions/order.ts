@@ -1,11 +1,10 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change } from '../datasources/change.ts';
-import { decodeCursor } from '../datasources/cursor.ts';
 import type { Order, OrderWhere } from '../datasources/order.ts';
 import { matchesOrder } from '../datasources/row-match.ts';
 import { toOrderWhere } from '../datasources/row-where.ts';
-import { type LogEvent, type Matches, matchesOfRow, streamLog } from './log-stream.ts';
+import { type LogEvent, type Matches, matchesOfRow, resumeAt, streamLog } from './log-stream.ts';
 import { snapshotReader } from './snapshot.ts';
 import { stream } from './stream.ts';
 
@@ -47,7 +46,7 @@ export function orderChanges(
           list: ({ orders }, cut) => orders.list(accountId, where, cut),
         })
       : null,
-    after: typeof input.after === 'string' ? decodeCursor(input.after) : null,
+    after: resumeAt(context, input.after),
     minIntervalMs: 0,
   } as const;
   return stream((signal) => streamLog(options, signal), context.call.signal);

@@ -1,11 +1,10 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change } from '../datasources/change.ts';
-import { decodeCursor } from '../datasources/cursor.ts';
 import { matchesPosition, type Position, type PositionWhere } from '../datasources/position.ts';
 import { toPositionWhere } from '../datasources/row-where.ts';
 import { AppError } from '../errors.ts';
-import { type LogEvent, type Matches, matchesOfRow, streamLog } from './log-stream.ts';
+import { type LogEvent, type Matches, matchesOfRow, resumeAt, streamLog } from './log-stream.ts';
 import { snapshotReader } from './snapshot.ts';
 import { stream } from './stream.ts';
 
@@ -57,7 +56,7 @@ export function positionChanges(
           list: ({ positions }, cut) => positions.list(accountId, where, cut),
         })
       : null,
-    after: typeof input.after === 'string' ? decodeCursor(input.after) : null,
+    after: resumeAt(context, input.after),
     minIntervalMs: intervalOf(input.minIntervalMs),
   } as const;
   return stream((signal) => streamLog(options, signal), context.call.signal);

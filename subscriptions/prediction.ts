@@ -1,11 +1,10 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change } from '../datasources/change.ts';
-import { decodeCursor } from '../datasources/cursor.ts';
 import { type Prediction, type PredictionWhere, readLogged } from '../datasources/prediction.ts';
 import { matchesPrediction } from '../datasources/row-match.ts';
 import type { FeedReader } from './change-feed.ts';
-import { type LogEvent, type Matches, streamLog } from './log-stream.ts';
+import { type LogEvent, type Matches, resumeAt, streamLog } from './log-stream.ts';
 import { stream } from './stream.ts';
 
 type Batch = readonly Prediction[];
@@ -41,7 +40,7 @@ export function predictionsLogged(
     toEvent: toPredictionEvent,
     matches: (change: Change, reader: FeedReader) => matchesOf(context, change, where, reader),
     readSnapshot: null,
-    after: typeof input.after === 'string' ? decodeCursor(input.after) : null,
+    after: resumeAt(context, input.after),
     minIntervalMs: 0,
   } as const;
   return stream((signal) => streamLog(options, signal), context.call.signal);

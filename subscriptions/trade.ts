@@ -1,11 +1,10 @@
 import { requireAccount } from '../access.ts';
 import type { Context } from '../context.ts';
 import type { Change } from '../datasources/change.ts';
-import { decodeCursor } from '../datasources/cursor.ts';
 import { matchesTrade } from '../datasources/row-match.ts';
 import { toTradeWhere } from '../datasources/row-where.ts';
 import type { Trade, TradeWhere } from '../datasources/trade.ts';
-import { type LogEvent, type Matches, matchesOfRow, streamLog } from './log-stream.ts';
+import { type LogEvent, type Matches, matchesOfRow, resumeAt, streamLog } from './log-stream.ts';
 import { stream } from './stream.ts';
 
 export interface TradeEvent extends Omit<LogEvent<Trade>, 'row'> {
@@ -37,7 +36,7 @@ export function tradeExecutions(
     toEvent: toTradeEvent,
     matches: (change: Change) => matchesOf(change, where),
     readSnapshot: null,
-    after: typeof input.after === 'string' ? decodeCursor(input.after) : null,
+    after: resumeAt(context, input.after),
     minIntervalMs: 0,
   } as const;
   return stream((signal) => streamLog(options, signal), context.call.signal);

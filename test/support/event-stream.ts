@@ -8,10 +8,16 @@ export interface TestEventStream {
   close(): void;
 }
 
+export interface EventStreamOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly variables?: object;
+}
+
 export async function openEventStream(
   server: TestServer,
   query: string,
   key: string = server.key,
+  { headers = {}, variables = {} }: EventStreamOptions = {},
 ): Promise<TestEventStream> {
   const gone = new AbortController();
   const response = await fetch(`${server.url}/graphql`, {
@@ -20,8 +26,9 @@ export async function openEventStream(
       'content-type': 'application/json',
       accept: 'text/event-stream',
       authorization: `Bearer ${key}`,
+      ...headers,
     },
-    body: JSON.stringify({ query }),
+    body: JSON.stringify({ query, variables }),
     signal: gone.signal,
   });
   // An iteration that is left would end the stream.

@@ -96,6 +96,8 @@ export function makeContext(
     budget: createBudget(call),
     frames: framesInText(),
     reads: caches.results.open(),
+    lastEventId: null,
+    lastEvent: { cursor: null },
     unit: null,
     services: {
       database,
