@@ -1,7 +1,7 @@
-import { type Client, createClient, type Sink } from 'graphql-ws';
+import type { Client, Sink } from 'graphql-ws';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { WebSocket } from 'ws';
 import { type Followed, follow, type FollowOptions } from '../../examples/follow.ts';
+import { createCuttableClient } from '../support/cuttable.ts';
 import { close, open, openOne, update } from '../support/documents.ts';
 import { eventually } from '../support/eventually.ts';
 import { openItem } from '../support/make.ts';
@@ -39,26 +39,12 @@ const OPEN_ONES = '{ status: [OPEN] }';
 
 /** The stock client, and what cuts the socket that it has. */
 function connect(key = server.key) {
-  const sockets = new Set<WebSocket>();
-  class Cuttable extends WebSocket {
-    constructor(...args: ConstructorParameters<typeof WebSocket>) {
-      super(...args);
-      sockets.add(this);
-      this.once('close', () => sockets.delete(this));
-    }
-  }
-  const client = createClient({
+  const connected = createCuttableClient({
     url: `${server.url.replace('http', 'ws')}/graphql`,
-    webSocketImpl: Cuttable,
     connectionParams: { authorization: `Bearer ${key}` },
-    retryAttempts: Number.POSITIVE_INFINITY,
-    retryWait: async () => {},
   });
-  undo.push(() => client.dispose());
-  const cut = () => {
-    for (const socket of sockets) socket.terminate();
-  };
-  return { client, cut };
+  undo.push(() => connected.client.dispose());
+  return connected;
 }
 
 function followPositions(
