@@ -180,7 +180,7 @@ export async function recordOne(
 
 /** An account of its own, for a mode or a trading state. */
 export async function makeAccount(
-  { sql }: TestServer,
+  { sql }: Pick<TestServer, 'sql'>,
   { hedgeMode = false, tradingState = 'ACTIVE' } = {},
 ): Promise<string> {
   const id = makeName();
