@@ -3,7 +3,7 @@ import type { Context } from '../context.ts';
 import type { Change, ChangeWhere } from '../datasources/change.ts';
 import { type PublicChange, toChangeWhere, toPublic } from '../datasources/public-change.ts';
 import { matchesChange } from '../datasources/row-match.ts';
-import { type LogEvent, type Matches, resumeAt, streamLog } from './log-stream.ts';
+import { eachChange, type LogEvent, type Matches, resumeAt, streamLog } from './log-stream.ts';
 import { stream } from './stream.ts';
 
 export interface ChangeEvent extends Omit<LogEvent<PublicChange>, 'row'> {
@@ -34,7 +34,7 @@ export function changeEvents(
     accountId,
     permission: 'changes:read',
     toEvent: toChangeEvent,
-    matches: (change: Change) => matchesOf(change, where),
+    matches: eachChange((change) => matchesOf(change, where)),
     readSnapshot: null,
     after: resumeAt(context, input.after),
     minIntervalMs: 0,

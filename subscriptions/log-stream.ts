@@ -35,7 +35,18 @@ export interface Match<Row> {
   readonly before: unknown;
 }
 
+/** What one change tells, in the order it is to be sent; empty: nothing. */
 export type Matches<Row> = readonly Match<Row>[];
+
+/** Of changes that are read at once. Only what has to be read is waited for. */
+export type Found<Row> = readonly Matches<Row>[] | Promise<readonly Matches<Row>[]>;
+
+/** Where each change is looked at by itself. */
+export function eachChange<Row>(
+  matches: (change: Change) => Matches<Row>,
+): (changes: readonly Change[]) => readonly Matches<Row>[] {
+  return (changes) => changes.map(matches);
+}
 
 /** Of a change of one row, which holds the whole of it, before and after. */
 export function matchesOfRow<Row extends { readonly id: string }>(
@@ -62,8 +73,8 @@ export interface LogStream<Row, Event> {
   readonly accountId: string;
   readonly permission: Permission;
   toEvent(event: LogEvent<Row>): Event;
-  /** What a change means to this subscription, in the order it is to be sent; empty: nothing. */
-  matches(change: Change, reader: FeedReader): Matches<Row> | Promise<Matches<Row>>;
+  /** What each of these changes means to this subscription, in their order. */
+  matches(changes: readonly Change[], reader: FeedReader, watch: Watch): Found<Row>;
   /** Reads the head and the rows of one moment; null: no snapshot is asked for. */
   readonly readSnapshot: ((call: Call) => Promise<Snapshot<Row>>) | null;
   /** Where to resume; null: at the head. */
@@ -214,12 +225,10 @@ async function* follow<Row, Event>(
     assertStillMay(options);
     const changes = await watch.read(place, reader);
     if (changes === null) return;
-    for (const change of changes) {
-      const found = options.matches(change, reader);
-      // Waiting for what is there already would cost every stream a turn for each change.
-      const matches = found instanceof Promise ? await found : found;
-      collect(options, change, matches, conflation.add);
-    }
+    const found = changes.length === 0 ? [] : options.matches(changes, reader, watch);
+    // Waiting for what is there already would cost every stream a turn.
+    const matches = found instanceof Promise ? await found : found;
+    collect({ changes, matches, place, isConflated: options.minIntervalMs > 0 }, conflation.add);
     const last = changes.at(-1);
     if (last !== undefined) place = { ...place, seq: Number(last.seq), hash: last.hash };
     const isCaughtUp = goalSeq !== null && place.seq >= goalSeq;
@@ -227,8 +236,11 @@ async function* follow<Row, Event>(
     const isAtEnd = last === undefined || options.minIntervalMs === 0;
     const isTime = isCaughtUp || conflation.isFull || (isAtEnd && conflation.isDue(nowMs()));
     if (isTime && conflation.size > 0) {
-      for (const pending of conflation.take(nowMs())) {
-        yield say(changeEvent(place.epoch, pending, chain.previousOf(pending.seq)));
+      const round = conflation.take(nowMs());
+      for (const [index, pending] of round.entries()) {
+        const previousSeq = chain.previousOf(pending.seq);
+        const isLast = round[index + 1]?.seq !== pending.seq;
+        yield say(changeEvent(place.epoch, pending, { previousSeq, isLast }));
       }
     }
     if (isCaughtUp) {
@@ -261,28 +273,47 @@ function assertStillMay<Row, Event>(options: LogStream<Row, Event>): void {
 /** What a change tells of one row, until its time has come. */
 interface Pending<Row> extends Told {
   readonly change: Change;
+  /** Of the change before that one. */
+  readonly previousHash: string;
   readonly match: Match<Row>;
   readonly operation: ChangeOperation;
   readonly before: unknown;
+  readonly actor: string;
 }
 
-function collect<Row, Event>(
-  options: LogStream<Row, Event>,
-  change: Change,
-  matches: Matches<Row>,
+/** Changes that follow a place, and what each of them tells. */
+interface Collected<Row> {
+  readonly changes: readonly Change[];
+  readonly matches: readonly Matches<Row>[];
+  readonly place: Cursor;
+  readonly isConflated: boolean;
+}
+
+function collect<Row>(
+  { changes, matches, place, isConflated }: Collected<Row>,
   add: (pending: Pending<Row>) => void,
 ): void {
-  const { seq, operation } = change;
-  const fromSeq = options.minIntervalMs > 0 ? seq : null;
-  for (const match of matches) {
-    add({ key: match.key, seq, fromSeq, change, match, operation, before: match.before });
+  let previousHash = place.hash;
+  for (const [index, change] of changes.entries()) {
+    const { seq, operation, actor } = change;
+    const fromSeq = isConflated ? seq : null;
+    for (const match of matches[index] ?? []) {
+      const { key, before } = match;
+      add({ key, seq, fromSeq, change, previousHash, match, operation, before, actor });
+    }
+    previousHash = change.hash;
   }
 }
 
 /** The later state, with what it was before both. */
 function mergePending<Row>(earlier: Pending<Row>, later: Pending<Row>): Pending<Row> {
-  const operation = earlier.operation === 'INSERT' ? 'INSERT' : later.operation;
-  return { ...later, operation, fromSeq: earlier.fromSeq, before: earlier.before };
+  const { fromSeq } = earlier;
+  // A mark changes no row: the event tells of what did.
+  if (earlier.operation === 'MARK') return { ...later, fromSeq };
+  const { operation, before, actor } = earlier;
+  if (later.operation === 'MARK') return { ...later, operation, before, actor, fromSeq };
+  const both = operation === 'INSERT' ? operation : later.operation;
+  return { ...later, operation: both, before, fromSeq };
 }
 
 /** The seqs of what is sent: events of one change share theirs, and the one before. */
@@ -303,20 +334,24 @@ function createChain(fromSeq: number) {
 
 function changeEvent<Row>(
   epoch: string,
-  { change, match, operation, before, fromSeq }: Pending<Row>,
-  previousSeq: string,
+  { change, previousHash, match, operation, before, fromSeq, actor }: Pending<Row>,
+  { previousSeq, isLast }: { readonly previousSeq: string; readonly isLast: boolean },
 ): LogEvent<Row> {
+  const { seq, hash, at } = change;
   return {
     kind: match.isLeft ? 'LEFT' : 'CHANGE',
-    cursor: encodeCursor(epoch, change.seq, change.hash),
-    seq: change.seq,
+    // Resumed amid the events of one change, all of them are sent again.
+    cursor: isLast
+      ? encodeCursor(epoch, seq, hash)
+      : encodeCursor(epoch, Number(seq) - 1, previousHash),
+    seq,
     previousSeq,
-    at: change.at,
+    at,
     operation,
     row: match.row,
     before,
     fromSeq,
-    actor: change.actor,
+    actor,
   };
 }
 

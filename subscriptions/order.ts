@@ -4,7 +4,14 @@ import type { Change } from '../datasources/change.ts';
 import type { Order, OrderWhere } from '../datasources/order.ts';
 import { matchesOrder } from '../datasources/row-match.ts';
 import { toOrderWhere } from '../datasources/row-where.ts';
-import { type LogEvent, type Matches, matchesOfRow, resumeAt, streamLog } from './log-stream.ts';
+import {
+  eachChange,
+  type LogEvent,
+  type Matches,
+  matchesOfRow,
+  resumeAt,
+  streamLog,
+} from './log-stream.ts';
 import { snapshotReader } from './snapshot.ts';
 import { stream } from './stream.ts';
 
@@ -37,7 +44,7 @@ export function orderChanges(
     accountId,
     permission: 'orders:read',
     toEvent: toOrderEvent,
-    matches: (change: Change) => matchesOf(change, where),
+    matches: eachChange((change) => matchesOf(change, where)),
     readSnapshot: input.snapshot
       ? snapshotReader<Order>({
           context,

@@ -4,7 +4,14 @@ import type { Change } from '../datasources/change.ts';
 import { matchesPosition, type Position, type PositionWhere } from '../datasources/position.ts';
 import { toPositionWhere } from '../datasources/row-where.ts';
 import { AppError } from '../errors.ts';
-import { type LogEvent, type Matches, matchesOfRow, resumeAt, streamLog } from './log-stream.ts';
+import {
+  eachChange,
+  type LogEvent,
+  type Matches,
+  matchesOfRow,
+  resumeAt,
+  streamLog,
+} from './log-stream.ts';
 import { snapshotReader } from './snapshot.ts';
 import { stream } from './stream.ts';
 
@@ -47,7 +54,7 @@ export function positionChanges(
     accountId,
     permission: 'positions:read',
     toEvent: toPositionEvent,
-    matches: (change: Change) => matchesOf(change, where),
+    matches: eachChange((change) => matchesOf(change, where)),
     readSnapshot: input.snapshot
       ? snapshotReader<Position>({
           context,

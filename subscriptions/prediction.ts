@@ -4,7 +4,7 @@ import type { Change } from '../datasources/change.ts';
 import { type Prediction, type PredictionWhere, readLogged } from '../datasources/prediction.ts';
 import { matchesPrediction } from '../datasources/row-match.ts';
 import type { FeedReader } from './change-feed.ts';
-import { type LogEvent, type Matches, resumeAt, streamLog } from './log-stream.ts';
+import { type Found, type LogEvent, type Matches, resumeAt, streamLog } from './log-stream.ts';
 import { stream } from './stream.ts';
 
 type Batch = readonly Prediction[];
@@ -38,7 +38,8 @@ export function predictionsLogged(
     accountId,
     permission: 'predictions:read',
     toEvent: toPredictionEvent,
-    matches: (change: Change, reader: FeedReader) => matchesOf(context, change, where, reader),
+    matches: (changes: readonly Change[], reader: FeedReader) =>
+      matchesOf(context, changes, where, reader),
     readSnapshot: null,
     after: resumeAt(context, input.after),
     minIntervalMs: 0,
@@ -52,23 +53,34 @@ function toPredictionEvent({ row, ...event }: LogEvent<Batch>): PredictionEvent 
 
 function matchesOf(
   context: Context,
-  change: Change,
+  changes: readonly Change[],
   where: PredictionWhere,
   reader: FeedReader,
-): Matches<Batch> | Promise<Matches<Batch>> {
-  if (change.entity !== 'prediction' || change.operation !== 'INSERT') return [];
-  return readBatch(context, change, where, reader);
+): Found<Batch> {
+  return changes.some(isBatch)
+    ? readBatches(context, changes, where, reader)
+    : changes.map(() => []);
 }
 
-async function readBatch(
+function isBatch({ entity, operation }: Change): boolean {
+  return entity === 'prediction' && operation === 'INSERT';
+}
+
+async function readBatches(
   { services: { feed, database } }: Context,
-  change: Change,
+  changes: readonly Change[],
   where: PredictionWhere,
   reader: FeedReader,
-): Promise<Matches<Batch>> {
-  const logged = await feed.readShared(change, reader, (call) =>
-    readLogged(database.interactive.sql(call), change.accountId, change.ids),
-  );
-  const row = logged.filter((prediction) => matchesPrediction(where, prediction));
-  return row.length === 0 ? [] : [{ key: change.seq, isLeft: false, row, before: null }];
+): Promise<readonly Matches<Batch>[]> {
+  const all: Matches<Batch>[] = [];
+  for (const change of changes) {
+    const logged = isBatch(change)
+      ? await feed.readShared(change, reader, (call) =>
+          readLogged(database.interactive.sql(call), change.accountId, change.ids),
+        )
+      : [];
+    const row = logged.filter((prediction) => matchesPrediction(where, prediction));
+    all.push(row.length === 0 ? [] : [{ key: change.seq, isLeft: false, row, before: null }]);
+  }
+  return all;
 }

@@ -4,7 +4,14 @@ import type { Change } from '../datasources/change.ts';
 import { matchesTrade } from '../datasources/row-match.ts';
 import { toTradeWhere } from '../datasources/row-where.ts';
 import type { Trade, TradeWhere } from '../datasources/trade.ts';
-import { type LogEvent, type Matches, matchesOfRow, resumeAt, streamLog } from './log-stream.ts';
+import {
+  eachChange,
+  type LogEvent,
+  type Matches,
+  matchesOfRow,
+  resumeAt,
+  streamLog,
+} from './log-stream.ts';
 import { stream } from './stream.ts';
 
 export interface TradeEvent extends Omit<LogEvent<Trade>, 'row'> {
@@ -34,7 +41,7 @@ export function tradeExecutions(
     accountId,
     permission: 'trades:read',
     toEvent: toTradeEvent,
-    matches: (change: Change) => matchesOf(change, where),
+    matches: eachChange((change) => matchesOf(change, where)),
     readSnapshot: null,
     after: resumeAt(context, input.after),
     minIntervalMs: 0,
