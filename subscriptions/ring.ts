@@ -21,6 +21,8 @@ export interface Ring {
   append(changes: readonly Change[]): void;
   /** The hash of the change with this seq; null: it is not held. */
   hashOf(seq: number): string | null;
+  /** The seq of the newest change it holds that marks this instrument; 0: it holds none. */
+  newestMarkOf(instrument: string): number;
   /** Whether every change after this seq that there is at all is held. */
   covers(afterSeq: number): boolean;
   /** The oldest changes after a covered seq: up to `countMax`, and one more than fit in bytes. */
@@ -44,6 +46,7 @@ export function createRing(limits: {
   const { lengthMax } = limits;
   // The change of each seq stands at seq modulo the length.
   const slots: (Held | undefined)[] = [];
+  const newestMarks = new Map<string, number>();
   let headSeq = 0;
   let length = 0;
   let bytes = 0;
@@ -51,16 +54,22 @@ export function createRing(limits: {
 
   function restart(seq: number): void {
     slots.length = 0;
+    newestMarks.clear();
     headSeq = seq;
     length = 0;
     bytes = 0;
   }
 
   function dropOldest(): void {
-    const index = (headSeq - length + 1) % lengthMax;
-    bytes -= slots[index]?.bytes ?? 0;
-    slots[index] = undefined;
+    const seq = headSeq - length + 1;
+    const held = slots[seq % lengthMax];
+    slots[seq % lengthMax] = undefined;
     length -= 1;
+    if (held === undefined) return;
+    bytes -= held.bytes;
+    for (const instrument of markedBy(held.change)) {
+      if (newestMarks.get(instrument) === seq) newestMarks.delete(instrument);
+    }
   }
 
   return {
@@ -87,6 +96,7 @@ export function createRing(limits: {
         const held = { change, bytes: bytesOf(change) };
         headSeq = seq;
         slots[seq % lengthMax] = held;
+        for (const instrument of markedBy(change)) newestMarks.set(instrument, seq);
         length += 1;
         bytes += held.bytes;
         while (bytes > bytesMax) dropOldest();
@@ -96,6 +106,7 @@ export function createRing(limits: {
       seq > headSeq - length && seq <= headSeq
         ? (slots[seq % lengthMax]?.change.hash ?? null)
         : null,
+    newestMarkOf: (instrument) => newestMarks.get(instrument) ?? 0,
     covers: (afterSeq) => afterSeq >= headSeq - length,
     read(afterSeq, { countMax, bytesMax: readBytesMax }) {
       const changes: Change[] = [];
@@ -109,6 +120,12 @@ export function createRing(limits: {
       return changes;
     },
   };
+}
+
+const NONE: readonly string[] = [];
+
+function markedBy({ entity, ids }: Change): readonly string[] {
+  return entity === 'mark' ? ids : NONE;
 }
 
 const WORD_BYTES = 8;

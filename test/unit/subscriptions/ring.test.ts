@@ -114,3 +114,31 @@ it('sizes values of any depth', () => {
   expect(bytesOf(value)).toBeLessThan(10_000);
   expect(bytesOf({ text: 'x'.repeat(100) })).toBeGreaterThan(100);
 });
+
+describe('the newest mark of an instrument', () => {
+  const mark = (seq: number, ...ids: readonly string[]) =>
+    makeRow(seq, { entity: 'mark', operation: 'MARK', ids });
+
+  it('is that of the last change that names it, while that is held', () => {
+    const ring = createRing({ lengthMax: 4, bytesMax: 1_000_000 });
+    ring.append([mark(1, 'a', 'b'), mark(2, 'a'), ...rows(3, 4)]);
+    expect(['a', 'b', 'c'].map(ring.newestMarkOf)).toEqual([2, 1, 0]);
+    ring.append(rows(5, 5));
+    expect(['a', 'b'].map(ring.newestMarkOf)).toEqual([2, 0]);
+    ring.append(rows(6, 6));
+    expect(ring.newestMarkOf('a')).toBe(0);
+  });
+
+  it('is forgotten with all that is held', () => {
+    const ring = createRing({ lengthMax: 4, bytesMax: 1_000_000 });
+    ring.append([mark(1, 'a')]);
+    ring.restart(1);
+    expect(ring.newestMarkOf('a')).toBe(0);
+  });
+
+  it('is of marks alone', () => {
+    const ring = createRing({ lengthMax: 4, bytesMax: 1_000_000 });
+    ring.append([makeRow(1, { ids: ['a'] })]);
+    expect(ring.newestMarkOf('a')).toBe(0);
+  });
+});
