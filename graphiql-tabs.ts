@@ -36,11 +36,11 @@ query OpenPositions {
   {
     name: 'WatchPositions',
     variables: null,
-    query: `# Runs until it is stopped: first what is open, then each committed change.
+    query: `# Runs until it is stopped: first what is open, then each committed change and each new mark.
 subscription WatchPositions {
   positionChanges(account: "main", where: { status: [OPEN] }, snapshot: true) {
     kind cursor seq previousSeq at operation actor
-    position { id symbol side status quantity entryPrice unrealizedPnl version }
+    position { id symbol side status quantity entryPrice markPrice unrealizedPnl version }
   }
 }
 `,

@@ -10,6 +10,18 @@ export interface Mark {
   readonly at: string;
 }
 
+/** A position with the mark it is shown at; null: there is none. Others show the newest one. */
+export interface MarkedPosition extends Position {
+  readonly markPrice: string | null;
+}
+
+/** A mark of an instrument, by the seq of its change. */
+export interface MarkPlace {
+  readonly seq: string;
+  readonly exchange: string;
+  readonly symbol: string;
+}
+
 /** A stop that a mark has crossed: the position as it is now, and the price that did it. */
 export interface StopTrigger {
   readonly position: Position;
@@ -127,6 +139,71 @@ export function createMarkRepository(sql: Sql, recorder: ChangeRecorder) {
     },
   };
 }
+
+/** So many changes after a mark are looked through for positions that were closed since. */
+export const CLOSED_SINCE_MAX = 500;
+
+/**
+ * The positions that were open at these marks, each as it was when the mark was committed, in the
+ * order of the marks and of their ids. One that was closed later is among them if it was closed by
+ * one of the 500 changes after the oldest of these marks. One statement, of one moment.
+ */
+export async function readMarked(
+  sql: Sql,
+  accountId: string,
+  marks: readonly MarkPlace[],
+): Promise<readonly { readonly seq: string; readonly position: Position }[]> {
+  const oldest = marks.reduce(
+    (seq, mark) => (BigInt(mark.seq) < seq ? BigInt(mark.seq) : seq),
+    LAST,
+  );
+  const rows = await sql<Position & { seq: string; before: Position | null; isChanged: boolean }>`
+    /* marks.readMarked */
+    with marked as (
+      select * from json_to_recordset(${JSON.stringify(marks)}::text::json) as i (
+        seq bigint, exchange text, symbol text)
+    ), found as (
+      -- Offset 0 keeps it a look-up for each mark: as a join it would read all open positions.
+      select m.seq, p.id from marked as m
+      cross join lateral (
+        select id from positions
+        where account_id = ${accountId} and exchange = m.exchange and symbol = m.symbol
+          and status = 'OPEN'
+        offset 0
+      ) as p
+      union
+      select m.seq, c.ids[1]::uuid from (
+        select seq, ids, before ->> 'exchange' as exchange, before ->> 'symbol' as symbol
+        from changes
+        where account_id = ${accountId} and seq > ${String(oldest)}::bigint
+          and seq <= ${String(oldest + BigInt(CLOSED_SINCE_MAX))}::bigint
+          and entity = 'position' and count = 1 and before ->> 'status' = 'OPEN'
+          and after ->> 'status' <> 'OPEN'
+        offset 0
+      ) as c
+      join marked as m on m.exchange = c.exchange and m.symbol = c.symbol and m.seq < c.seq
+    )
+    select f.seq, p.*, later.seq is not null as is_changed, later.before
+    from found as f
+    cross join lateral (
+      select ${columns} from positions where account_id = ${accountId} and id = f.id
+    ) as p
+    -- What the row was before its first change since is what it was at the mark.
+    left join lateral (
+      select c.seq, c.before from changes as c
+      where c.account_id = ${accountId} and c.count = 1 and c.ids[1] = f.id::text
+        and c.seq > f.seq and c.entity = 'position'
+      order by c.seq limit 1
+    ) as later on true
+    order by f.seq, p.id`;
+  return rows.flatMap(({ seq, before, isChanged, ...row }) => {
+    const position = isChanged ? before : row;
+    // Null: it was opened since.
+    return position === null ? [] : [{ seq, position }];
+  });
+}
+
+const LAST = 2n ** 63n;
 
 const isStopLoss = fragment`
   (case p.side when 'LONG' then i.price <= p.stop_loss_price else i.price >= p.stop_loss_price end)`;

@@ -11,10 +11,16 @@ builder.objectFields(PositionEvent, (t) => ({
   position: t.field({
     type: Position,
     nullable: true,
-    description: 'The row after the change.',
+    description:
+      'The row after the change. With a mark (operation MARK) and in a snapshot its mark and ' +
+      'profit are of that moment, else the newest.',
     resolve: ({ position }) => position,
   }),
-  before: t.expose('before', { type: 'JSON', nullable: true }),
+  before: t.expose('before', {
+    type: 'JSON',
+    nullable: true,
+    description: 'The row before the change, as it is logged; null of one that is new or marked.',
+  }),
   fromSeq: t.expose('fromSeq', {
     type: 'BigInt',
     nullable: true,
@@ -34,7 +40,12 @@ builder.subscriptionField('positionChanges', (t) =>
       where: t.arg({ type: PositionWhere }),
       after: t.arg.string({ description: 'The cursor of the last event received.' }),
       snapshot: t.arg.boolean({ defaultValue: false }),
-      marks: t.arg.boolean({ defaultValue: true, description: 'Also events of new marks.' }),
+      marks: t.arg.boolean({
+        defaultValue: true,
+        description:
+          'Also an event of each open position that a new mark is of; who is behind gets that of ' +
+          'the newest mark alone.',
+      }),
       minIntervalMs: t.arg.int({
         defaultValue: 0,
         description: 'Conflates to the newest event of each position, for screens.',

@@ -1,6 +1,7 @@
 import { dataloaderGetter } from '@pothos/plugin-dataloader';
 import type { Context } from '../context.ts';
 import { encodeId } from '../datasources/id.ts';
+import type { MarkedPosition } from '../datasources/mark.ts';
 import type { Position as PositionRecord } from '../datasources/position.ts';
 import type {
   PositionResult as PositionResultRecord,
@@ -41,12 +42,15 @@ async function loadMarks(keys: readonly string[], context: Context): Promise<(st
   return keys.map((key) => found.get(key) ?? null);
 }
 
-function markOf(position: PositionRecord, context: Context): Promise<string | null> {
+type Shown = PositionRecord | MarkedPosition;
+
+function markOf(position: Shown, context: Context): Promise<string | null> | string | null {
+  if ('markPrice' in position) return position.markPrice;
   const { accountId, exchange, symbol } = position;
   return markLoader(context).load(`${accountId} ${exchange} ${symbol}`);
 }
 
-export const Position = builder.objectRef<PositionRecord>('Position');
+export const Position = builder.objectRef<Shown>('Position');
 
 Position.implement({
   description: 'An exposure: what is open, at which price, and what it has brought.',
@@ -66,7 +70,9 @@ Position.implement({
     markPrice: t.field({
       type: 'Decimal',
       nullable: true,
-      description: 'The newest price the account was told, as of this read; null: none yet.',
+      description:
+        'The newest price the account was told, as of this read; in an event of a mark the ' +
+        'price of that mark. Null: none yet.',
       resolve: (position, _args, context) => markOf(position, context),
     }),
     stopLossPrice: t.expose('stopLossPrice', { type: 'Decimal', nullable: true }),

@@ -3,6 +3,7 @@ import { type Change, readAfter, readHash } from '../datasources/change.ts';
 import { type Cursor, encodeCursor, isSameChange, type Place } from '../datasources/cursor.ts';
 import type { Database } from '../datasources/database.ts';
 import type { Call } from '../datasources/lane.ts';
+import { readMarked } from '../datasources/mark.ts';
 import { AppError } from '../errors.ts';
 import { type Clock, systemClock } from './clock.ts';
 import {
@@ -14,6 +15,7 @@ import {
 } from './follower.ts';
 import { createGate } from './gate.ts';
 import { createRowHolder, type RowHolder } from './held-rows.ts';
+import { createMarkReader, type MarkReader } from './mark.ts';
 import { bytesOf } from './ring.ts';
 import { createTail, type Tail } from './tail.ts';
 import { orAborted, sleep, type WaitLimits } from './waits.ts';
@@ -27,6 +29,8 @@ const RING_BYTES_MAX = 16 * 1024 * 1024;
 const RINGS_BYTES_MAX = 128 * 1024 * 1024;
 /** Rows of snapshots that clients have not taken yet, of all together. */
 const SNAPSHOT_ROWS_HELD_MAX = 200_000;
+/** Positions as marks found them, kept for those who come to the same marks a moment later. */
+const MARKED_ROWS_MAX = 20_000;
 /** Snapshots and reads of older changes that run at once. */
 const CATCH_UPS_MAX = 4;
 /** What a reader gets at once, so much it holds while its client is slow; or 500 changes. */
@@ -41,6 +45,8 @@ export interface ChangeFeed {
   readonly clock: Clock;
   /** Where snapshots stand until their clients have taken them. */
   readonly rows: RowHolder;
+  /** What marks say of the positions of their instruments. */
+  readonly marks: MarkReader;
   /** Begins to follow an account, until as many watches of it are released. */
   watch(accountId: string): Watch;
   /** Says that this seq is committed: it is read at once instead of after the next poll. */
@@ -107,6 +113,8 @@ export interface Watch {
    * gone. While the database is away it waits.
    */
   read(place: Place, reader: FeedReader): Promise<readonly Change[] | null>;
+  /** The seq of the newest mark of an instrument that is in memory; 0: there is none. */
+  newestMarkOf(instrument: string): number;
   /** Resolves when there may be changes after a place, or after `timeMs`. */
   wait(place: Place, limits: WaitLimits): Promise<void>;
   /** Whether the end of the log was looked up within this time. */
@@ -126,6 +134,7 @@ export interface ChangeFeedOptions {
   readonly ringBytesMax?: number;
   readonly ringsBytesMax?: number;
   readonly snapshotRowsHeldMax?: number;
+  readonly markedRowsMax?: number;
 }
 
 /** A feed that rests until something is watched. */
@@ -237,6 +246,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
       head: (limits) => follower.headOf(tail, limits),
       confirms: (cursor, reader) => confirms(tail, cursor, reader),
       read: (place, reader) => read(tail, place, reader),
+      newestMarkOf: (instrument) => tail.ring.newestMarkOf(instrument),
       async wait(place, limits) {
         follower.assertOpen();
         if (tail.epoch !== place.epoch || tail.ring.headSeq > place.seq) return;
@@ -258,6 +268,16 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
   return {
     clock,
     rows: createRowHolder(options.snapshotRowsHeldMax ?? SNAPSHOT_ROWS_HELD_MAX),
+    marks: createMarkReader({
+      rowsMax: options.markedRowsMax ?? MARKED_ROWS_MAX,
+      read: (accountId, marks, { requestId, operationName }) =>
+        // Not with its signal: the others stay when this one goes.
+        gate.run(() => {
+          const sql = database.interactive.sql(callOf({ requestId, operationName }));
+          return readMarked(sql, accountId, marks);
+        }),
+      patiently,
+    }),
     watch,
     catchUp,
     catchUpPatiently: (reader, work) => patiently(reader, () => catchUp(reader, work)),

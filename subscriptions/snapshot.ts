@@ -17,6 +17,8 @@ export interface SnapshotOptions<Row> {
   /** What a client may do when there are too many. */
   readonly advice: string;
   list(datasources: Datasources, cut: Cut): Promise<readonly Row[]>;
+  /** What is read beside the rows, at the same moment. */
+  complete?(datasources: Datasources, rows: readonly Row[]): Promise<readonly Row[]>;
 }
 
 /**
@@ -29,6 +31,7 @@ export function snapshotReader<Row extends { readonly id: string }>({
   accountId,
   advice,
   list,
+  complete = async (_datasources, rows) => rows,
 }: SnapshotOptions<Row>): (call: Call) => Promise<Snapshot<Row>> {
   return (call) =>
     withSnapshot(services.database, call, async (unrestricted) => {
@@ -41,7 +44,9 @@ export function snapshotReader<Row extends { readonly id: string }>({
         const page = await list(datasources, cut);
         rows.push(...page);
         if (rows.length > SNAPSHOT_ROWS_MAX) throw tooManyRows(advice);
-        if (page.length < PAGE_ROWS || call.signal?.aborted) return { head, rows };
+        if (page.length < PAGE_ROWS || call.signal?.aborted) {
+          return { head, rows: await complete(datasources, rows) };
+        }
       }
     });
 }

@@ -60,6 +60,17 @@ export function briefOf({ kind, seq, previousSeq }: LiveEvent) {
 }
 
 const EVENT = 'kind cursor seq previousSeq at';
+export const POSITIONS = `subscription (
+  $account: ID, $where: PositionWhere, $after: String, $snapshot: Boolean, $marks: Boolean
+  $minIntervalMs: Int
+) {
+  positionChanges(
+    account: $account, where: $where, after: $after, snapshot: $snapshot, marks: $marks
+    minIntervalMs: $minIntervalMs
+  ) {
+    ${EVENT} operation actor before fromSeq
+    position { id symbol side status quantity version markPrice unrealizedPnl }
+  } }`;
 export const ORDERS = `subscription ($account: ID, $where: OrderWhere, $after: String, $snapshot: Boolean) {
   orderChanges(account: $account, where: $where, after: $after, snapshot: $snapshot) {
     ${EVENT} operation actor before

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import type { Context } from '../../context.ts';
+import { instantOf } from '../../datasources/instant.ts';
 import type { Position } from '../../datasources/position.ts';
 import type { ChangeFeed } from '../../subscriptions/change-feed.ts';
 import {
@@ -29,6 +30,7 @@ export function usePositionStreams() {
   let feed: ChangeFeed;
   let context: Context;
   let accounts = 0;
+  let marked = 0;
 
   beforeAll(async () => {
     test = await createTestFeed();
@@ -94,6 +96,20 @@ export function usePositionStreams() {
       const items = positions.map((one) => ({ ...one, clientId: null, itemHash: null }));
       await commit(test.database, async (datasources) => {
         await datasources.positions.insertMany(accountId(), items);
+      });
+    },
+    /** One change, as a call of markPrices writes it; a price for each symbol. */
+    async mark(prices: Readonly<Record<string, string>>): Promise<void> {
+      marked += 1;
+      const at = instantOf(marked);
+      const marks = Object.entries(prices).map(([symbol, price]) => ({
+        exchange: 'bybit',
+        symbol,
+        price,
+        at,
+      }));
+      await commit(test.database, async (datasources) => {
+        await datasources.marks.upsertMany(accountId(), marks);
       });
     },
     async update(before: Position, after: Position): Promise<Position> {

@@ -208,7 +208,9 @@ function snapshotSeq({ events }: Reading): number {
 
 /** Rows by id; a row that a conflated reader was told of though it never matched is left out. */
 function withoutMoments(rows: ReadonlyMap<string, Position>, where: PositionWhere) {
-  return new Map([...rows].filter(([, row]) => matchesPosition(where, row)).sort());
+  const rest = [...rows].filter(([, row]) => matchesPosition(where, row)).sort();
+  // Rows of a snapshot have the mark of their moment with them; nothing is marked here.
+  return new Map(rest.map(([id, row]) => [id, { markPrice: null, ...row }]));
 }
 
 it('loses nothing while the connections of readers and of the feed are killed', async () => {
