@@ -22,6 +22,8 @@ export interface FollowOptions<Row> {
   readonly where?: string;
   /** What of a row is kept, as GraphQL; `id` must be among it. */
   readonly fields: string;
+  /** False leaves out what new marks say of positions: for rows kept without marks and profits. */
+  readonly marks?: boolean;
   /** Told after each change of `rows`; null: all of them were replaced. */
   readonly onChange?: (row: Row | null) => void;
 }
@@ -139,9 +141,13 @@ export function follow<Row extends { readonly id: string }>(
   return { rows, counts, ready: ready.promise, ended: ended.promise, stop };
 }
 
-function queryOf({ field, where, fields }: FollowOptions<never>): string {
+function queryOf({ field, where, fields, marks }: FollowOptions<never>): string {
   const name = field === 'positionChanges' ? 'position' : 'order';
-  const filter = where === undefined ? '' : `, where: ${where}`;
+  const filters = [
+    where === undefined ? '' : `, where: ${where}`,
+    marks === false && name === 'position' ? ', marks: false' : '',
+  ];
+  const filter = filters.join('');
   return `subscription Follow($account: ID!, $after: String) {
     event: ${field}(account: $account, snapshot: true, after: $after${filter}) {
       kind cursor seq previousSeq row: ${name} { ${fields} } } }`;
