@@ -93,6 +93,7 @@ async function follow(feed: ChangeFeed, input: PositionChangesInput): Promise<Re
   const events: PositionEvent[] = [];
   const rows = new Map<string, Position>();
   let lastSeq = input.after ? Number(input.after.split('.')[1]) : -1;
+  let isEnd = false;
   for await (const event of stream) {
     if (event.kind === 'HEARTBEAT') continue;
     if (event.kind === 'RESET') throw new Error(`reset at ${lastSeq}`);
@@ -104,7 +105,9 @@ async function follow(feed: ChangeFeed, input: PositionChangesInput): Promise<Re
     lastSeq = seq;
     events.push(event);
     apply(rows, event);
-    if (event.position?.symbol === LAST && event.kind !== 'SNAPSHOT') return { events, rows };
+    // A snapshot may be so late that the last change is in it.
+    isEnd ||= event.position?.symbol === LAST;
+    if (isEnd && event.kind !== 'SNAPSHOT') return { events, rows };
   }
   throw new Error('the stream has ended');
 }
