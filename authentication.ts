@@ -17,6 +17,8 @@ export interface Authentication {
   isCurrent(actor: Actor): boolean;
   /** Reads the keys now; then every few seconds, so that a revoked key ends on every node. */
   refresh(): Promise<void>;
+  /** Another node may have changed keys: they are read again soon, once for many calls. */
+  refreshSoon(): void;
   /** Called when the keys were read, or could not be, and somebody is nobody any more since. */
   onEnded(listener: () => void): void;
   /** When keys were used since the last call: Unix milliseconds by id. */
@@ -28,6 +30,7 @@ export interface Authentication {
 
 const REFRESH_MS = 5000;
 const REFRESH_AFTER_MISS_MS = 250;
+const REFRESH_SOON_MS = 100;
 
 export function createAuthentication(
   listKeys: () => Promise<readonly StoredApiKey[]>,
@@ -38,6 +41,7 @@ export function createAuthentication(
   let uses = new Map<string, number>();
   let refreshesBegun = 0;
   let newestRead = 0;
+  let soon: NodeJS.Timeout | null = null;
   const endings = createEndings();
 
   async function refresh(): Promise<void> {
@@ -96,6 +100,14 @@ export function createAuthentication(
       return known?.actor === actor && !isExpired(actor);
     },
     refresh,
+    refreshSoon() {
+      if (soon !== null) return;
+      soon = setTimeout(() => {
+        soon = null;
+        refreshInBackground();
+      }, REFRESH_SOON_MS);
+      soon.unref();
+    },
     onEnded: endings.onEnded,
     takeUses() {
       const taken = uses;
@@ -105,7 +117,10 @@ export function createAuthentication(
     giveBackUses(taken) {
       uses = new Map([...taken, ...uses]);
     },
-    close: () => clearInterval(timer),
+    close() {
+      clearInterval(timer);
+      if (soon !== null) clearTimeout(soon);
+    },
   };
 }
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type Authentication, createAuthentication } from '../../authentication.ts';
 import { issueApiKey, type StoredApiKey } from '../../datasources/api-key.ts';
 import { instantOf } from '../../datasources/instant.ts';
@@ -8,12 +8,15 @@ let authentication: Authentication;
 let keys: readonly StoredApiKey[];
 let isAway: boolean;
 let ended: number;
+let reads: number;
 
 beforeEach(() => {
   keys = [];
   isAway = false;
   ended = 0;
+  reads = 0;
   const list = async () => {
+    reads += 1;
     if (isAway) throw new Error('the database is away');
     return keys;
   };
@@ -61,6 +64,22 @@ describe('that somebody is nobody any more', () => {
     await expect(authentication.refresh()).rejects.toThrow('away');
     expect(ended).toBe(1);
   });
+});
+
+it('reads the keys again once for many words of another node', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const { key, token } = issue();
+  keys = [key];
+  await authentication.refresh();
+  const actor = authentication.authenticate(`Bearer ${token}`);
+  keys = [];
+  for (let word = 0; word < 3; word += 1) authentication.refreshSoon();
+  await vi.advanceTimersByTimeAsync(100);
+  expect([reads, authentication.isCurrent(actor)]).toEqual([2, false]);
+  authentication.refreshSoon();
+  await vi.advanceTimersByTimeAsync(100);
+  expect(reads).toBe(3);
 });
 
 describe('a connection', () => {
