@@ -15,6 +15,7 @@ const environmentSchema = z.object({
   DATABASE_PREPARE: flag.default(true),
   DATABASE_TLS: z.enum(['verify', 'off']).default('verify'),
   REDIS_URL: z.string().optional(),
+  NOTIFY: flag.default(false),
   CACHE: flag.default(true),
   TRADEWIND_HOME: z.string().min(1).default('.tradewind'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
@@ -52,6 +53,8 @@ export interface Config {
   readonly isPrepareOn: boolean;
   readonly isTlsOn: boolean;
   readonly redisUrl: string | null;
+  /** Whether nodes are told of commits by the database; never beside Redis. */
+  readonly isNotifyOn: boolean;
   /** Whether results of queries are kept. */
   readonly isCacheOn: boolean;
   /** Absolute folder of the embedded data and the first key. */
@@ -109,6 +112,7 @@ export function readConfig(
   }
   const value = parsed.data;
   const isProduction = value.NODE_ENV === 'production';
+  const redisUrl = value.REDIS_URL ?? null;
   return {
     mode: value.NODE_ENV,
     host: value.HOST,
@@ -116,7 +120,8 @@ export function readConfig(
     databaseUrl: value.DATABASE_URL ?? null,
     isPrepareOn: value.DATABASE_PREPARE,
     isTlsOn: value.DATABASE_TLS === 'verify',
-    redisUrl: value.REDIS_URL ?? null,
+    redisUrl,
+    isNotifyOn: redisUrl === null && value.NOTIFY,
     isCacheOn: value.CACHE,
     home: resolve(value.TRADEWIND_HOME),
     // Beside the lines that a person reads, JSON about what is merely slow would be noise.

@@ -3,6 +3,7 @@ import { createAnswers } from './answers.ts';
 import { type Authentication, createAuthentication } from './authentication.ts';
 import { adminKeyFile, type Config } from './config.ts';
 import type { Services } from './context.ts';
+import { SYSTEM_ACCOUNT } from './datasources/account.ts';
 import { type Caches, createCaches } from './datasources/caches.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
 import { checkConnections, createDatabase, type Database } from './datasources/database.ts';
@@ -13,10 +14,11 @@ import type { Call } from './datasources/lane.ts';
 import { createAlertEngine } from './datasources/alert-engine.ts';
 import { createMaintainer } from './datasources/maintainer.ts';
 import { createMetricHistory, SAMPLE_SECONDS } from './datasources/metric-history.ts';
+import { NOTIFY_CONNECTIONS } from './datasources/notify-wakeups.ts';
 import type { PostgresTarget } from './datasources/postgres.ts';
 import { startSchedule } from './datasources/schedule.ts';
 import { createUnitsOfWork, type OnCommit, type UnitsOfWork } from './datasources/unit-of-work.ts';
-import { createWakeups, NO_WAKEUPS } from './datasources/wakeups.ts';
+import { openWakeups } from './datasources/wakeups.ts';
 import { createExecution } from './execution.ts';
 import { createFrameExports } from './frame-export.ts';
 import { createFrameMemory } from './frame-memory.ts';
@@ -79,8 +81,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       analyticsDeadlineMs: config.analyticsDeadlineMs,
     });
     undo.push(() => database.close());
-    await checkConnections(database, config.slots);
-    await adoptHistory(database.trading.sql(backgroundCall('start.adoptHistory')));
+    await adopt(config, database);
 
     const caches = await createCaches({
       database,
@@ -92,7 +93,8 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       callOf: backgroundCall,
     });
     undo.push(() => caches.close());
-    const { feed, units, authentication } = createWriting({ config, log, database, caches, undo });
+    const parts = { config, log, target: opened.target, database, caches, undo };
+    const { feed, units, authentication } = createWriting(parts);
     const keyCall = backgroundCall('start.firstKey');
     const adminKey = await ensureAdminKey(adminKeyFile(config), units, keyCall);
     await authentication.refresh();
@@ -144,15 +146,23 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
   }
 }
 
+/** Makes sure of a database that is opened. @throws FatalError */
+async function adopt({ slots, isNotifyOn }: Config, database: Database): Promise<void> {
+  const beside = isNotifyOn ? NOTIFY_CONNECTIONS : 0;
+  await checkConnections(database, slots, { processes: 1, beside });
+  await adoptHistory(database.trading.sql(backgroundCall('start.adoptHistory')));
+}
+
 /** The change feed, the units of work and the keys: each commit is told to all of them. */
 function createWriting(parts: {
   readonly config: Config;
   readonly log: Logger;
+  readonly target: PostgresTarget;
   readonly database: Database;
   readonly caches: Caches;
   readonly undo: (() => Promise<void> | void)[];
 }) {
-  const { config, log, database, caches, undo } = parts;
+  const { config, log, target, database, caches, undo } = parts;
   const onHead = (account: string, seq: number) => caches.heads.wake(account, seq);
   const feed = createChangeFeed({ database, log, onHead });
   undo.push(() => feed.close());
@@ -160,12 +170,22 @@ function createWriting(parts: {
     feed.wake(account, seq);
     onHead(account, Number(seq));
   };
-  const wakeups = config.redisUrl === null ? NO_WAKEUPS : createWakeups(config.redisUrl, log, wake);
-  undo.push(() => wakeups.close());
   const warnOfKeys = (error: unknown) =>
     log.warn({ err: error }, 'the keys could not be read again');
   const authentication = createAuthentication(() => listKeys(database), warnOfKeys);
   undo.push(() => authentication.close());
+  const wakeups = openWakeups({
+    redisUrl: config.redisUrl,
+    isNotifyOn: config.isNotifyOn,
+    target,
+    log,
+    onCommit(account, seq) {
+      wake(account, seq);
+      // Keys are changed there: one that another node has revoked need not wait for the next look.
+      if (account === SYSTEM_ACCOUNT) authentication.refreshSoon();
+    },
+  });
+  undo.push(() => wakeups.close());
   const onCommit: OnCommit = ({ commits, touched, entities, logs }) => {
     caches.heads.committed(touched);
     for (const log of logs) feed.take(log);

@@ -121,14 +121,26 @@ const CONNECTIONS_MAX = 50;
 const VERSION_MIN = 15;
 const CHECK_MS_MAX = 10_000;
 
+/** What is opened besides one process with these lanes. */
+export interface MoreConnections {
+  /** That have these lanes. */
+  readonly processes: number;
+  /** Of each process, beside its lanes. */
+  readonly beside: number;
+}
+
 /**
  * Resolves when the server is one Tradewind runs on and has room for these connections.
  *
  * @throws FatalError one sentence: too many connections, or a server that is too old
  * @throws DatabaseError UNAVAILABLE when it cannot be reached
  */
-export async function checkConnections(database: Database, slots: Slots): Promise<void> {
-  const wanted = Object.values(slots).reduce((sum, count) => sum + count, 0);
+export async function checkConnections(
+  database: Database,
+  slots: Slots,
+  { processes, beside }: MoreConnections = { processes: 1, beside: 0 },
+): Promise<void> {
+  const wanted = processes * Object.values(slots).reduce((sum, count) => sum + count, beside);
   if (wanted > CONNECTIONS_MAX) {
     throw new FatalError(
       `The lanes have ${wanted} connections together: at most ${CONNECTIONS_MAX} are allowed.`,

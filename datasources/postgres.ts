@@ -53,6 +53,8 @@ export interface ClientHooks {
   /** Gets each socket before it is connected, to destroy it when the client must not wait. */
   readonly onSocket?: TrackSocket;
   readonly onClose?: () => void;
+  /** Gets the text of each notification of a channel that the session listens to. */
+  readonly onNotify?: (text: string) => void;
 }
 
 /**
@@ -93,6 +95,7 @@ export function connect(
       return openSocket(endpoint, hooks.onSocket);
     },
     onclose: () => hooks.onClose?.(),
+    onnotify: (_channel: string, text: string) => hooks.onNotify?.(text),
     onnotice: () => undefined,
     connect_timeout: 0,
     idle_timeout: 0,

@@ -25,6 +25,10 @@ export interface SlotOptions extends SessionSettings {
   readonly overtimeCode: OvertimeCode;
   /** How long a session is used; asked once for each. */
   readonly renewAfterMs: () => number;
+  /** Told of each notification that its session hears. */
+  readonly onNotify?: (text: string) => void;
+  /** Told when its session is gone. */
+  readonly onLost?: () => void;
 }
 
 /**
@@ -133,6 +137,7 @@ function createWire(options: SlotOptions) {
       opened.once('close', () => lose(connectionLost(null)));
     },
     onClose: () => lose(connectionLost(null)),
+    onNotify: (text) => options.onNotify?.(text),
   });
 
   function lose(error: DatabaseError): void {
@@ -145,6 +150,7 @@ function createWire(options: SlotOptions) {
       socket?.destroy();
       // It rejects what the library still holds, and refuses what would be sent later.
       client.end({ timeout: 0 }).catch(ignore);
+      options.onLost?.();
     }
     waiting?.reject(waiting.limit.isCommit ? asUnknown(error) : error);
   }

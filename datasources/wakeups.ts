@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
-import { connectRedis } from './redis.ts';
 import type { Commit } from './append.ts';
+import { createNotifyWakeups } from './notify-wakeups.ts';
+import type { PostgresTarget } from './postgres.ts';
+import { connectRedis } from './redis.ts';
 
 /** Tells other nodes of commits. Hints only: a node that hears nothing finds them by its poll. */
 export interface Wakeups {
@@ -10,8 +12,25 @@ export interface Wakeups {
 
 const CHANNEL = 'tradewind.commits';
 
-/** Without Redis there is nobody to tell. */
-export const NO_WAKEUPS: Wakeups = { publish: () => {}, close: async () => {} };
+export interface WakeupsOptions {
+  readonly redisUrl: string | null;
+  /** Whether the database carries them where Redis does not. */
+  readonly isNotifyOn: boolean;
+  readonly target: PostgresTarget;
+  readonly log: Logger;
+  /** Told what other nodes say, and what this one says as well. */
+  readonly onCommit: (account: string, seq: string) => void;
+}
+
+/** @throws FatalError for a URL that is none */
+export function openWakeups(options: WakeupsOptions): Wakeups {
+  const { redisUrl, isNotifyOn, log, onCommit } = options;
+  if (redisUrl !== null) return createWakeups(redisUrl, log, onCommit);
+  return isNotifyOn ? createNotifyWakeups(options) : NO_WAKEUPS;
+}
+
+/** There is nobody to tell. */
+const NO_WAKEUPS: Wakeups = { publish: () => {}, close: async () => {} };
 
 /** @throws FatalError for a URL that is none */
 export function createWakeups(

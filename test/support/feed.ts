@@ -6,6 +6,7 @@ import { createMetricHistory } from '../../datasources/metric-history.ts';
 import { createDatasources } from '../../datasources/datasources.ts';
 import type { Call } from '../../datasources/lane.ts';
 import type { HealthMonitor } from '../../datasources/health.ts';
+import type { PostgresTarget } from '../../datasources/postgres.ts';
 import { createBudget } from '../../limits.ts';
 import {
   type ChangeFeed,
@@ -29,6 +30,7 @@ export const ACTOR: Actor = {
 
 export interface TestFeed {
   readonly database: Database;
+  readonly target: PostgresTarget;
   /** A feed that is closed with all others at the end. */
   openFeed(options?: Partial<ChangeFeedOptions>): ChangeFeed;
   close(): Promise<void>;
@@ -46,6 +48,7 @@ export async function createTestFeed(): Promise<TestFeed> {
   const feeds: ChangeFeed[] = [];
   return {
     database,
+    target: testDatabase.target,
     openFeed(options = {}) {
       const log = { warn: () => undefined, info: () => undefined };
       const feed = createChangeFeed({ database, log, ...options });

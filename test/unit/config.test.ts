@@ -24,6 +24,7 @@ describe('readConfig', () => {
       isPrepareOn: true,
       isTlsOn: true,
       redisUrl: null,
+      isNotifyOn: false,
       isCacheOn: true,
       home: resolve('.tradewind'),
       logLevel: 'error',
@@ -55,6 +56,12 @@ describe('readConfig', () => {
 
   it('opens the explorer in production when it is told to', () => {
     expect(readConfig({ NODE_ENV: 'production', EXPLORE: 'on' }).isExplorerOn).toBe(true);
+  });
+
+  it('lets the database wake nodes where it is told to and there is no Redis', () => {
+    expect(readConfig({ NOTIFY: 'on' }).isNotifyOn).toBe(true);
+    const REDIS_URL = 'redis://localhost:6379';
+    expect(readConfig({ NOTIFY: 'on', REDIS_URL }).isNotifyOn).toBe(false);
   });
 
   it('takes what the variables say', () => {

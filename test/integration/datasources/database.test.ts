@@ -140,6 +140,17 @@ describe('checkConnections', () => {
     await expect(checkConnections(database, SLOTS)).resolves.toBeUndefined();
   });
 
+  it('counts what is opened beside the lanes, of every process', async () => {
+    const slots = { trading: 21, interactive: 1, analytics: 1, feed: 1 };
+    await expect(
+      checkConnections(database, slots, { processes: 2, beside: 1 }),
+    ).resolves.toBeUndefined();
+    const error = await checkConnections(database, slots, { processes: 2, beside: 2 }).catch(
+      (fault) => fault,
+    );
+    expect(error.message).toBe('The lanes have 52 connections together: at most 50 are allowed.');
+  });
+
   it('accepts 50 connections together and refuses 51', async () => {
     const slots = { trading: 32, interactive: 16, analytics: 1, feed: 1 };
     await expect(checkConnections(database, slots)).resolves.toBeUndefined();
