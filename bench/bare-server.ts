@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import { createPositionRepository } from '../datasources/position.ts';
+import { writeAtOnce } from '../datasources/held-writes.ts';
 import { connect, type PostgresTarget } from '../datasources/postgres.ts';
 import type { CompiledStatement } from '../datasources/sql.ts';
 import { createCapture } from './driver-statement.ts';
@@ -87,7 +88,11 @@ async function pageStatement(from: string, first: number) {
   if (statement === null) {
     const { statements, sql, recorder } = createCapture(0);
     const cut = { after: null, before: null, isDescending: true, limit: first + 1 };
-    await createPositionRepository(sql, recorder).list('main', { openedAt: { from } }, cut);
+    await createPositionRepository(writeAtOnce(sql), recorder).list(
+      'main',
+      { openedAt: { from } },
+      cut,
+    );
     statement = statements[0] ?? null;
     statementFrom = from;
   }

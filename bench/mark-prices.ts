@@ -1,4 +1,5 @@
 import { createMarkRepository, type Mark } from '../datasources/mark.ts';
+import { writeAtOnce } from '../datasources/held-writes.ts';
 import { makeBody } from './client.ts';
 import { createCapture, runStatement } from './driver-statement.ts';
 import { type Contender, race } from './race.ts';
@@ -158,7 +159,7 @@ async function createLimit(world: World, size: Size): Promise<Contender> {
 
 async function toStatements(marks: readonly Mark[]) {
   const capture = createCapture(0);
-  const repository = createMarkRepository(capture.sql, capture.recorder);
+  const repository = createMarkRepository(writeAtOnce(capture.sql), capture.recorder);
   await repository.upsertMany(ACCOUNT, marks);
   await repository.triggerStops(ACCOUNT, marks);
   return capture.statements;

@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import type { NewChange } from '../datasources/change-recorder.ts';
 import { createOrderRepository } from '../datasources/order.ts';
+import { writeAtOnce } from '../datasources/held-writes.ts';
 import { makeBody } from './client.ts';
 import { createCapture, toChangeRow } from './driver-statement.ts';
 import { AT, foldFills, ITEM_HASH, placedOrder } from './fills.ts';
@@ -143,7 +144,7 @@ function createLimit({ openDriver, analyze }: World, jobs: number): Contender {
 async function unitOf(made: number) {
   const capture = createCapture(1);
   const order = placedOrder(orderOf(made));
-  const orders = createOrderRepository(capture.sql, capture.recorder);
+  const orders = createOrderRepository(writeAtOnce(capture.sql), capture.recorder);
   await orders.insertMany('main', [{ ...order, itemHash: ITEM_HASH }]);
   const ledger = foldFills([order], [], [fillOf(made)]);
   const filled = ledger.rows();

@@ -1,4 +1,5 @@
 import { createPositionRepository, type Position } from '../datasources/position.ts';
+import { writeAtOnce } from '../datasources/held-writes.ts';
 import type { CompiledStatement } from '../datasources/sql.ts';
 import { decodeId } from '../datasources/id.ts';
 import { makeBody } from './client.ts';
@@ -167,7 +168,7 @@ async function insertGroup(world: World, group: number): Promise<Position[]> {
     hasFills: false,
   }));
   const capture = createCapture(ITEMS);
-  const repository = createPositionRepository(capture.sql, capture.recorder);
+  const repository = createPositionRepository(writeAtOnce(capture.sql), capture.recorder);
   await repository.insertMany(
     'main',
     positions.map((position) => ({ ...position, clientId: null, itemHash: null })),
@@ -182,7 +183,10 @@ async function toStatements(
   seq: number,
 ): Promise<{ readonly update: CompiledStatement; readonly changes: readonly object[] }> {
   const capture = createCapture(updates.length);
-  await createPositionRepository(capture.sql, capture.recorder).updateMany('main', updates);
+  await createPositionRepository(writeAtOnce(capture.sql), capture.recorder).updateMany(
+    'main',
+    updates,
+  );
   const [update] = capture.statements;
   if (update === undefined) throw new Error('nothing was captured');
   return {

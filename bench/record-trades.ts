@@ -1,4 +1,5 @@
 import { createOrderRepository, type Order } from '../datasources/order.ts';
+import { writeAtOnce } from '../datasources/held-writes.ts';
 import { createPositionRepository, type Position } from '../datasources/position.ts';
 import { createTradeRepository } from '../datasources/trade.ts';
 import type { Ledger } from '../resolvers/ledger.ts';
@@ -133,7 +134,7 @@ async function createLimit(world: World, size: Size): Promise<Contender> {
     const driver = world.openDriver();
     const orders = ordersOf(connection).map((order) => placedOrder({ ...order, price: null }));
     const capture = createCapture(FILLS);
-    const repository = createOrderRepository(capture.sql, capture.recorder);
+    const repository = createOrderRepository(writeAtOnce(capture.sql), capture.recorder);
     await repository.insertMany(
       'main',
       orders.map((order) => ({ ...order, itemHash: ITEM_HASH })),
@@ -177,10 +178,16 @@ async function createLimit(world: World, size: Size): Promise<Contender> {
 async function toStatements(ledger: Ledger) {
   const { orders, moved, opened, trades } = ledger.rows();
   const capture = createCapture(FILLS);
-  await createOrderRepository(capture.sql, capture.recorder).updateMany('main', orders);
-  const positions = createPositionRepository(capture.sql, capture.recorder);
+  await createOrderRepository(writeAtOnce(capture.sql), capture.recorder).updateMany(
+    'main',
+    orders,
+  );
+  const positions = createPositionRepository(writeAtOnce(capture.sql), capture.recorder);
   if (moved.length > 0) await positions.updateMany('main', moved);
   if (opened.length > 0) await positions.insertMany('main', opened);
-  await createTradeRepository(capture.sql, capture.recorder).insertMany('main', trades);
+  await createTradeRepository(writeAtOnce(capture.sql), capture.recorder).insertMany(
+    'main',
+    trades,
+  );
   return capture;
 }

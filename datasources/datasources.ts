@@ -7,6 +7,7 @@ import { createCandleRepository } from './candle.ts';
 import { createChangeRepository } from './change.ts';
 import type { ChangeRecorder } from './change-recorder.ts';
 import { lazily } from '../lazy.ts';
+import { type HeldWrites, writeAtOnce } from './held-writes.ts';
 import { createMaintenanceRepository } from './maintenance.ts';
 import { createExposureRepository } from './exposure.ts';
 import { createFillRepository } from './fill.ts';
@@ -30,6 +31,7 @@ import { createTradingPerformanceRepository } from './trading-performance.ts';
 
 interface Source {
   readonly sql: Sql;
+  readonly held: HeldWrites;
   readonly recorder: ChangeRecorder;
 }
 
@@ -43,22 +45,22 @@ const MAKERS = {
   changes: ({ sql }: Source) => createChangeRepository(sql),
   maintenance: ({ sql, recorder }: Source) => createMaintenanceRepository(sql, recorder),
   exposure: ({ sql }: Source) => createExposureRepository(sql),
-  fills: ({ sql, recorder }: Source) => createFillRepository(sql, recorder),
+  fills: ({ held, recorder }: Source) => createFillRepository(held, recorder),
   frameExports: ({ sql }: Source) => createFrameExportRepository(sql),
   frames: ({ sql }: Source) => createFrameRepository(sql),
-  marks: ({ sql, recorder }: Source) => createMarkRepository(sql, recorder),
+  marks: ({ held, recorder }: Source) => createMarkRepository(held, recorder),
   operations: ({ sql }: Source) => createOperationRepository(sql),
-  orders: ({ sql, recorder }: Source) => createOrderRepository(sql, recorder),
+  orders: ({ held, recorder }: Source) => createOrderRepository(held, recorder),
   outcomeQueue: ({ sql }: Source) => createOutcomeQueueRepository(sql),
   outcomes: ({ sql, recorder }: Source) => createOutcomeRepository(sql, recorder),
   pnlSeries: ({ sql }: Source) => createPnlSeriesRepository(sql),
-  positions: ({ sql, recorder }: Source) => createPositionRepository(sql, recorder),
+  positions: ({ held, recorder }: Source) => createPositionRepository(held, recorder),
   predictionAccuracy: ({ sql }: Source) => createPredictionAccuracyRepository(sql),
   predictionStats: ({ sql }: Source) => createPredictionStatsRepository(sql),
   predictions: ({ sql, recorder }: Source) => createPredictionRepository(sql, recorder),
   settings: ({ sql, recorder }: Source) => createSettingRepository(sql, recorder),
   signals: ({ sql, recorder }: Source) => createSignalRepository(sql, recorder),
-  trades: ({ sql, recorder }: Source) => createTradeRepository(sql, recorder),
+  trades: ({ held, recorder }: Source) => createTradeRepository(held, recorder),
   tradingPerformance: ({ sql }: Source) => createTradingPerformanceRepository(sql),
 };
 
@@ -70,8 +72,13 @@ export const DATASOURCE_NAMES = Object.keys(MAKERS) as readonly (keyof Datasourc
 
 /**
  * All repositories over one connection: a lane's, or that of a transaction with its recorder. Each
- * is made when it is first used.
+ * is made when it is first used, and writes at once.
  */
 export function createDatasources(sql: Sql, recorder: ChangeRecorder): Datasources {
-  return make({ sql, recorder });
+  return make({ sql, recorder, held: writeAtOnce(sql) });
+}
+
+/** The repositories of a unit of work, over what it holds. */
+export function createHoldingDatasources(held: HeldWrites, recorder: ChangeRecorder): Datasources {
+  return make({ sql: held.sql, recorder, held });
 }

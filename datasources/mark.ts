@@ -1,6 +1,7 @@
 import type { ChangeRecorder } from './change-recorder.ts';
+import type { HeldWrites } from './held-writes.ts';
 import { columns, type Position, type StopKind } from './position.ts';
-import { fragment, type Sql } from './sql.ts';
+import { fragment } from './sql.ts';
 
 /** The newest price of an instrument as an account saw it. */
 export interface Mark {
@@ -29,14 +30,15 @@ export interface StopTrigger {
   readonly price: string;
 }
 
-export function createMarkRepository(sql: Sql, recorder: ChangeRecorder) {
+export function createMarkRepository(held: HeldWrites, recorder: ChangeRecorder) {
+  const { sql } = held;
   return {
     /** The mark of each of these instruments that has one, in no order. */
     async find(
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
     ): Promise<readonly Mark[]> {
-      return sql<Mark>`
+      return held.direct<Mark>`
         /* marks.find */
         select exchange, symbol, trim_scale(price) as price, at from marks
         where account_id = ${accountId} and (exchange, symbol) in (

@@ -5,9 +5,11 @@ import {
   type TradingState,
   type Update,
 } from './change-recorder.ts';
+import type { HeldOrder, HeldWrites } from './held-writes.ts';
 import { createKeyset, type ListBounds, type TimeRange, within } from './keyset.ts';
-import { assertAllUpdated, INSTRUMENT_KEY, type PositionSide } from './position.ts';
-import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
+import { toOrder } from './order-rows.ts';
+import { INSTRUMENT_KEY, lockInstruments, type PositionSide } from './position.ts';
+import { fragment, isOneOf, type SqlStatement } from './sql.ts';
 import type { OrderSide } from './trade.ts';
 
 export type OrderType =
@@ -114,7 +116,10 @@ const columns = fragment`
   o.client_order_id, o.exchange_order_id, o.strategy, o.reason, o.metadata, o.created_at,
   o.updated_at, o.closed_at, o.version, o.position_id`;
 
-export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
+export function createOrderRepository(held: HeldWrites, recorder: ChangeRecorder) {
+  const { sql } = held;
+  /** What `findPlacingRules` has found, for the fills of orders that it was asked for. */
+  const judged = new Map<string, Omit<FillableOrder, 'order'>>();
   const pages = createKeyset<Order, OrderWhere>(sql, {
     names: {
       findByIds: fragment`/* orders.findByIds */`,
@@ -163,7 +168,7 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
     ): Promise<PlacingRules | null> {
-      const rows = await sql<
+      const rows = await held.direct<
         Pick<PlacingRules, 'hedgeMode' | 'tradingState'> & {
           readonly [Column in keyof Registration]: Registration[Column] | null;
         }
@@ -185,6 +190,13 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
           : [{ exchange, symbol, tickSize, stepSize, quoteAsset }],
       );
       const { hedgeMode } = first;
+      const quoteAssets = new Map(registrations.map((one) => [instrumentOf(one), one.quoteAsset]));
+      for (const name of instruments.map(instrumentOf)) {
+        judged.set(`${accountId} ${name}`, {
+          hedgeMode,
+          quoteAsset: quoteAssets.get(name) ?? null,
+        });
+      }
       // Set by an earlier field of the same operation, it is not in the table yet.
       const tradingState = recorder.ownTradingState(accountId) ?? first.tradingState;
       return { hedgeMode, tradingState, registrations };
@@ -195,11 +207,12 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
       accountId: string,
       clientOrderIds: readonly string[],
     ): Promise<readonly NewOrder[]> {
-      return sql<NewOrder>`
+      const rows = await held.direct<NewOrder>`
         /* orders.findByClientOrderIds */
         select ${columns}, encode(o.item_hash, 'hex') as item_hash from orders o
         where o.account_id = ${accountId}
           and o.client_order_id = any(${clientOrderIds}::text[])`;
+      return withHeld(rows, held.orders(accountId), clientOrderIds);
     },
 
     /**
@@ -211,6 +224,8 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
       ids: readonly string[],
       clientOrderIds: readonly string[],
     ): Promise<readonly Order[]> {
+      const known = heldByName(held.orders(accountId), ids, clientOrderIds);
+      if (known !== null) return known;
       return sql<Order>`
         /* orders.lock */
         select ${columns} from orders o
@@ -227,6 +242,15 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
       ids: readonly string[],
       clientOrderIds: readonly string[],
     ): Promise<readonly FillableOrder[]> {
+      const known = heldByName(held.orders(accountId), ids, clientOrderIds);
+      const fillable = known?.map((order) => {
+        const rules = judged.get(`${accountId} ${instrumentOf(order)}`);
+        return rules === undefined ? null : { order, ...rules };
+      });
+      if (fillable?.every((one) => one !== null)) {
+        await lockInstruments(held.direct, accountId, known ?? []);
+        return fillable;
+      }
       const rows = await sql<Order & Omit<FillableOrder, 'order'>>`
         /* orders.lockForFills */
         with locked as materialized (
@@ -253,37 +277,10 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
         order by id limit ${limit} for no key update`;
     },
 
-    /**
-     * Inserts the orders whose client ids are not used yet and records each. The ids of those
-     * inserted; a unit that is using one of them at the same time is waited for.
-     */
-    async insertMany(accountId: string, orders: readonly NewOrder[]): Promise<ReadonlySet<string>> {
-      const rows = await sql<{ id: string }>`
-        /* orders.insertMany */
-        insert into orders (
-          account_id, id, exchange, symbol, side, type, time_in_force, status, price, stop_price,
-          quantity, stop_loss_price, take_profit_price, trail_by, leverage, reduce_only,
-          position_side, expires_at, client_order_id, strategy, metadata, created_at, updated_at,
-          item_hash)
-        select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.type, i."timeInForce",
-          i.status, i.price, i."stopPrice", i.quantity, i."stopLossPrice", i."takeProfitPrice",
-          i."trailBy", i.leverage, i."reduceOnly", i."positionSide", i."expiresAt",
-          i."clientOrderId", i.strategy, i.metadata, i."createdAt", i."updatedAt",
-          decode(i."itemHash", 'hex')
-        from json_to_recordset(${JSON.stringify(orders)}::text::json) as i (
-          id uuid, exchange text, symbol text, side text, type text, "timeInForce" text,
-          status text, price numeric, "stopPrice" numeric, quantity numeric,
-          "stopLossPrice" numeric, "takeProfitPrice" numeric, "trailBy" numeric,
-          leverage numeric, "reduceOnly" boolean, "positionSide" text, "expiresAt" timestamptz,
-          "clientOrderId" text, strategy text, metadata jsonb, "createdAt" timestamptz,
-          "updatedAt" timestamptz, "itemHash" text)
-        order by i."clientOrderId"
-        on conflict (account_id, client_order_id) do nothing
-        returning id`;
-      const inserted = new Set(rows.map((row) => row.id));
-      const stored = orders.filter((order) => inserted.has(order.id)).map(toOrder);
-      recordInserts(recorder, accountId, 'order', stored);
-      return inserted;
+    /** Inserts orders whose client ids are not used yet, and records each. */
+    async insertMany(accountId: string, orders: readonly NewOrder[]): Promise<void> {
+      await held.insertOrders(accountId, orders);
+      recordInserts(recorder, accountId, 'order', orders.map(toOrder));
     },
 
     /**
@@ -291,41 +288,56 @@ export function createOrderRepository(sql: Sql, recorder: ChangeRecorder) {
      * the version it becomes. The statement itself refuses a move against the state machine.
      */
     async updateMany(accountId: string, updates: readonly Update<Order>[]): Promise<void> {
-      const rows = await sql`/* orders.updateMany */ ${updateOrders(accountId, updates)}`;
-      assertAllUpdated(rows.count, updates, 'order');
+      await held.updateOrders(accountId, updates);
       recordUpdates(recorder, accountId, 'order', updates);
     },
   };
 }
 
-/** The guarded UPDATE of locked rows. */
-export function updateOrders(
-  accountId: string,
-  updates: readonly Update<Order>[],
-): SqlStatement<unknown> {
-  const ids = updates.map(({ next }) => next.id);
-  return fragment`
-    update orders as o
-    set status = i.status, price = i.price, stop_price = i."stopPrice", quantity = i.quantity,
-      filled_quantity = i."filledQuantity", average_price = i."averagePrice",
-      stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
-      exchange_order_id = i."exchangeOrderId", reason = i.reason, metadata = i.metadata,
-      updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
-      position_id = i."positionId"
-    from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
-      as i (
-        id uuid, status text, price numeric, "stopPrice" numeric, quantity numeric,
-        "filledQuantity" numeric, "averagePrice" numeric, "stopLossPrice" numeric,
-        "takeProfitPrice" numeric, "exchangeOrderId" text, reason text, metadata jsonb,
-        "updatedAt" timestamptz, "closedAt" timestamptz, version int, "positionId" uuid)
-    -- The ids stand here once more so that the rows are looked up, not joined to the whole table.
-    where o.account_id = ${accountId} and o.id = i.id
-      and ${isOneOf(fragment`o.id`, ids, fragment`uuid`)}
-      and o.version = i.version - 1 and order_may_become(o.status, i.status)`;
+function instrumentOf({ exchange, symbol }: Pick<Order, 'exchange' | 'symbol'>): string {
+  return `${exchange} ${symbol}`;
 }
 
-function toOrder({ itemHash: _itemHash, ...order }: NewOrder): Order {
-  return order;
+/** The rows that the unit holds under these names, in id order; null unless all are among them. */
+function heldByName(
+  held: Iterable<HeldOrder>,
+  ids: readonly string[],
+  clientOrderIds: readonly string[],
+): readonly Order[] | null {
+  const byId = new Map<string, Order>();
+  const byClientId = new Map<string, Order>();
+  for (const { order } of held) {
+    byId.set(order.id, order);
+    byClientId.set(order.clientOrderId, order);
+  }
+  if (byId.size === 0) return null;
+  const found = new Map<string, Order>();
+  const rows = [
+    ...ids.map((id) => byId.get(id)),
+    ...clientOrderIds.map((id) => byClientId.get(id)),
+  ];
+  for (const row of rows) {
+    if (row === undefined) return null;
+    found.set(row.id, row);
+  }
+  return [...found.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
+}
+
+/** Orders under these client ids as they will be once what the unit holds is written. */
+function withHeld(
+  stored: readonly NewOrder[],
+  held: Iterable<HeldOrder>,
+  clientOrderIds: readonly string[],
+): readonly NewOrder[] {
+  const rows = new Map(stored.map((row) => [row.id, row]));
+  const names = new Set(clientOrderIds);
+  for (const { order, itemHash } of held) {
+    const hash = itemHash ?? rows.get(order.id)?.itemHash;
+    if (hash !== undefined && names.has(order.clientOrderId)) {
+      rows.set(order.id, { ...order, itemHash: hash });
+    }
+  }
+  return [...rows.values()];
 }
 
 function named(ids: readonly string[], clientOrderIds: readonly string[]): SqlStatement<unknown> {

@@ -4,7 +4,9 @@ import {
   recordUpdates,
   type Update,
 } from './change-recorder.ts';
+import type { HeldWrites } from './held-writes.ts';
 import { createKeyset, type TimeRange, within } from './keyset.ts';
+import { insertPositions, toPosition } from './position-rows.ts';
 import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
 
 export type PositionSide = 'LONG' | 'SHORT';
@@ -75,7 +77,8 @@ export const columns = fragment`
 export const INSTRUMENT_KEY: SqlStatement<unknown> = fragment`
   hashtextextended(account_id || ':' || exchange || ':' || symbol, 1)`;
 
-export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
+export function createPositionRepository(held: HeldWrites, recorder: ChangeRecorder) {
+  const { sql } = held;
   const pages = createKeyset<Position, PositionWhere>(sql, {
     names: {
       findByIds: fragment`/* positions.findByIds */`,
@@ -97,12 +100,7 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
     ): Promise<void> {
-      const keys = instruments.map(({ exchange, symbol }) => `${accountId}:${exchange}:${symbol}`);
-      await sql`
-        /* positions.lockInstruments */
-        select pg_advisory_xact_lock(key) from (
-          select distinct hashtextextended(name, 1) as key from unnest(${keys}::text[]) as name
-          order by key) as keys`;
+      await lockInstruments(held.direct, accountId, instruments);
     },
 
     /** The open rows of these instruments (either side) and the rows opened under these client ids. */
@@ -132,6 +130,8 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       ids: readonly string[],
       keys: readonly PositionKey[],
     ): Promise<readonly Position[]> {
+      const known = heldByName(held.positions(accountId), ids, keys);
+      if (known !== null) return known;
       if (keys.length === 0) {
         return sql<Position>`
           /* positions.lockByIds */
@@ -148,7 +148,7 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
           where account_id = ${accountId} and status = 'OPEN' and ${areOneOf(keys)}
             and ${isOneOf(
               fragment`exchange || ' ' || symbol || ' ' || side`,
-              keys.map((key) => `${key.exchange} ${key.symbol} ${key.side}`),
+              keys.map(keyOf),
               fragment`text`,
             )}))
         order by id for no key update`;
@@ -159,11 +159,12 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
     ): Promise<readonly Position[]> {
-      return sql<Position>`
+      const rows = await held.direct<Position>`
         /* positions.lockOpen */
         select ${columns} from positions
         where account_id = ${accountId} and status = 'OPEN' and ${areOneOf(instruments)}
         order by id for no key update`;
+      return withHeld(rows, held.positions(accountId), instruments);
     },
 
     /**
@@ -175,7 +176,7 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
       positions: readonly NewPosition[],
     ): Promise<ReadonlySet<string>> {
       const rows = await sql<{ id: string }>`
-        /* positions.insertMany */ ${insertPositions(accountId, positions)}`;
+        /* positions.insertMany */ ${insertPositions(accountId, positions)} returning id`;
       const inserted = new Set(rows.map((row) => row.id));
       const stored = positions.filter((position) => inserted.has(position.id)).map(toPosition);
       recordInserts(recorder, accountId, 'position', stored);
@@ -187,83 +188,71 @@ export function createPositionRepository(sql: Sql, recorder: ChangeRecorder) {
      * is the version it becomes.
      */
     async updateMany(accountId: string, updates: readonly Update<Position>[]): Promise<void> {
-      const rows = await sql`/* positions.updateMany */ ${updatePositions(accountId, updates)}`;
-      assertAllUpdated(rows.count, updates, 'position');
+      await held.updatePositions(accountId, updates);
       recordUpdates(recorder, accountId, 'position', updates);
     },
   };
 }
 
-/** A row that was locked cannot have another version. */
-export function assertAllUpdated(
-  count: number,
-  updates: readonly unknown[],
-  entity: 'order' | 'position',
-): void {
-  if (count !== updates.length) throw new Error(`a locked ${entity} changed under its lock`);
-}
-
-export function toPosition({
-  clientId: _clientId,
-  itemHash: _itemHash,
-  ...position
-}: NewPosition): Position {
-  return position;
-}
-
-/** The INSERT of rows that are not there yet, once `condition` holds; it gives their ids. */
-export function insertPositions(
+/** Waits for these instruments, as `PositionRepository.lockInstruments` does. */
+export async function lockInstruments(
+  sql: Sql,
   accountId: string,
-  positions: readonly NewPosition[],
-  condition: SqlStatement<unknown> = fragment`true`,
-): SqlStatement<unknown> {
-  return fragment`
-    insert into positions (
-      account_id, id, exchange, symbol, side, status, quantity, entry_price, stop_loss_price,
-      take_profit_price, leverage, realized_pnl, fees, strategy, close_reason, metadata,
-      opened_at, updated_at, closed_at, client_id, item_hash, has_fills)
-    select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.status, i.quantity,
-      i."entryPrice", i."stopLossPrice", i."takeProfitPrice", i.leverage, i."realizedPnl",
-      i.fees, i.strategy, i."closeReason", i.metadata, i."openedAt", i."updatedAt",
-      i."closedAt", i."clientId", decode(i."itemHash", 'hex'), i."hasFills"
-    from json_to_recordset(${JSON.stringify(positions)}::text::json) as i (
-      id uuid, exchange text, symbol text, side text, status text, quantity numeric,
-      "entryPrice" numeric, "stopLossPrice" numeric, "takeProfitPrice" numeric,
-      leverage numeric, "realizedPnl" numeric, fees numeric, strategy text,
-      "closeReason" text, metadata jsonb, "openedAt" timestamptz, "updatedAt" timestamptz,
-      "closedAt" timestamptz, "clientId" text, "itemHash" text, "hasFills" boolean)
-    where ${condition}
-    order by i.exchange, i.symbol, i.side
-    on conflict do nothing
-    returning id`;
+  instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+): Promise<void> {
+  const keys = instruments.map(({ exchange, symbol }) => `${accountId}:${exchange}:${symbol}`);
+  await sql`
+    /* positions.lockInstruments */
+    select pg_advisory_xact_lock(key) from (
+      select distinct hashtextextended(name, 1) as key from unnest(${keys}::text[]) as name
+      order by key) as keys`;
 }
 
-/** The guarded UPDATE of locked rows. */
-export function updatePositions(
-  accountId: string,
-  updates: readonly Update<Position>[],
-): SqlStatement<unknown> {
-  const ids = updates.map(({ next }) => next.id);
-  return fragment`
-    update positions as p
-    set status = i.status, quantity = i.quantity, entry_price = i."entryPrice",
-      stop_loss_price = i."stopLossPrice", take_profit_price = i."takeProfitPrice",
-      leverage = i.leverage, realized_pnl = i."realizedPnl", fees = i.fees,
-      close_reason = i."closeReason", stop_triggered_at = i."stopTriggeredAt",
-      stop_triggered_kind = i."stopTriggeredKind", metadata = i.metadata,
-      updated_at = i."updatedAt", closed_at = i."closedAt", version = i.version,
-      has_fills = i."hasFills"
-    from json_to_recordset(${JSON.stringify(updates.map((update) => update.next))}::text::json)
-      as i (
-        id uuid, status text, quantity numeric, "entryPrice" numeric, "stopLossPrice" numeric,
-        "takeProfitPrice" numeric, leverage numeric, "realizedPnl" numeric, fees numeric,
-        "closeReason" text, "stopTriggeredAt" timestamptz, "stopTriggeredKind" text,
-        metadata jsonb, "updatedAt" timestamptz, "closedAt" timestamptz, version int,
-        "hasFills" boolean)
-    -- The ids stand here once more so that the rows are looked up, not joined to the whole table.
-    where p.account_id = ${accountId} and p.id = i.id
-      and ${isOneOf(fragment`p.id`, ids, fragment`uuid`)}
-      and p.status = 'OPEN' and p.version = i.version - 1`;
+/** The rows that the unit holds under these names, in id order; null unless all are among them. */
+function heldByName(
+  held: Iterable<Position>,
+  ids: readonly string[],
+  keys: readonly PositionKey[],
+): readonly Position[] | null {
+  const byName = new Map<string, Position>();
+  for (const row of held) {
+    byName.set(row.id, row);
+    if (row.status === 'OPEN') byName.set(keyOf(row), row);
+  }
+  if (byName.size === 0) return null;
+  const found = new Map<string, Position>();
+  for (const name of [...ids, ...keys.map(keyOf)]) {
+    const row = byName.get(name);
+    if (row === undefined) return null;
+    found.set(row.id, row);
+  }
+  return inIdOrder([...found.values()]);
+}
+
+/** Open rows of these instruments as they will be once what the unit holds is written. */
+function withHeld(
+  stored: readonly Position[],
+  held: Iterable<Position>,
+  instruments: readonly { readonly exchange: string; readonly symbol: string }[],
+): readonly Position[] {
+  const rows = new Map(stored.map((row) => [row.id, row]));
+  const names = new Set(instruments.map(({ exchange, symbol }) => `${exchange} ${symbol}`));
+  let isSame = true;
+  for (const row of held) {
+    if (!names.has(`${row.exchange} ${row.symbol}`)) continue;
+    isSame = false;
+    if (row.status === 'OPEN') rows.set(row.id, row);
+    else rows.delete(row.id);
+  }
+  return isSame ? stored : inIdOrder([...rows.values()]);
+}
+
+function keyOf({ exchange, symbol, side }: PositionKey): string {
+  return `${exchange} ${symbol} ${side}`;
+}
+
+function inIdOrder(rows: Position[]): readonly Position[] {
+  return rows.sort((one, other) => (one.id < other.id ? -1 : 1));
 }
 
 /** Any exchange of these with any symbol of these: the index finds them; the pairs decide. */

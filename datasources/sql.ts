@@ -65,6 +65,15 @@ export class SqlStatement<Row> implements PromiseLike<Rows<Row>> {
     return rows as Rows<RawRow>;
   }
 
+  /** The same statement, run once what `ready` gives has resolved. */
+  after(ready: () => Promise<void>): SqlStatement<Row> {
+    const run: StatementRunner = async (statement) => {
+      await ready();
+      return this.#run(statement);
+    };
+    return new SqlStatement(this.#strings, this.#values, run);
+  }
+
   #append(before: string, parameters: Exclude<SqlValue, SqlStatement<never>>[]): string {
     let text = before + this.#strings[0];
     for (const [index, value] of this.#values.entries()) {

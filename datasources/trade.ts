@@ -1,6 +1,7 @@
 import { type ChangeRecorder, recordInserts } from './change-recorder.ts';
+import type { HeldWrites } from './held-writes.ts';
 import { createKeyset, type ListBounds, type TimeRange, within } from './keyset.ts';
-import { fragment, isOneOf, type Sql, type SqlStatement } from './sql.ts';
+import { fragment, isOneOf, type SqlStatement } from './sql.ts';
 
 export type OrderSide = 'BUY' | 'SELL';
 
@@ -61,7 +62,8 @@ const columns = fragment`
   t.commission_asset, trim_scale(t.realized_pnl) as realized_pnl, t.exchange_trade_id,
   t.strategy, t.executed_at, t.order_id, t.position_id, t.opened_position_id`;
 
-export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
+export function createTradeRepository(held: HeldWrites, recorder: ChangeRecorder) {
+  const { sql } = held;
   const pages = createKeyset<Trade, TradeWhere>(sql, {
     names: {
       findByIds: fragment`/* trades.findByIds */`,
@@ -152,7 +154,7 @@ export function createTradeRepository(sql: Sql, recorder: ChangeRecorder) {
 
     /** Inserts and records each. The position of each is locked or new in this unit. */
     async insertMany(accountId: string, trades: readonly NewTrade[]): Promise<void> {
-      await sql`/* trades.insertMany */ ${insertTrades(accountId, trades)}`;
+      await held.insertTrades(accountId, trades);
       recordInserts(recorder, accountId, 'trade', trades.map(toTrade));
     },
   };

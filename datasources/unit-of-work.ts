@@ -3,7 +3,8 @@ import { append, type Commit, type CommittedLog, type Remains, touchedBy } from 
 import type { ChangeRecorder } from './change-recorder.ts';
 import { readCommits, settleCommit } from './commit.ts';
 import type { Database } from './database.ts';
-import { createDatasources, type Datasources } from './datasources.ts';
+import { createHoldingDatasources, type Datasources } from './datasources.ts';
+import { holdWrites } from './held-writes.ts';
 import {
   findStoredAnswer,
   hasStoredAnswer,
@@ -250,14 +251,17 @@ async function prepare<Response>(
     if (!isTaken) throw new KeyHeldElsewhere('the key is held by another transaction');
   }
   const unit = createUnit(request.actor);
+  const held = holdWrites(session.sql);
   const { response, failure, serialize } = await work(
-    createDatasources(session.sql, unit.handle),
+    createHoldingDatasources(held, unit.handle),
     unit.handle,
   );
   if (failure !== null) {
     if (mayRunAgain(failure) || failure instanceof MissingPartitionError) throw failure;
     return { kind: 'refused', response };
   }
+  // Before a rollback as well: the database has its own say in what is valid.
+  await held.flush();
   if (unit.mode() === 'VALIDATE_ONLY') return { kind: 'refused', response };
   const answer =
     request.idempotency === null ? null : withoutSecrets(serialize(response), unit.secrets);

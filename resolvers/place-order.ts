@@ -88,37 +88,33 @@ export async function placeOrders(
   const { orders } = context.datasources;
   const seen = new Set<string>();
   const checked = input.items.map((item) => examine(() => check(item, seen)));
-  const judge = await readJudge(context, accountId, acceptedOf(checked));
+  const accepted = acceptedOf(checked);
+  const [judge, before] = await Promise.all([
+    readJudge(context, accountId, accepted),
+    accepted.length === 0
+      ? []
+      : orders.findByClientOrderIds(
+          accountId,
+          accepted.map((one) => one.clientOrderId),
+        ),
+  ]);
+  const known = new Map(before.map((row) => [row.clientOrderId, row]));
   const ids = idsInOrder(checked.map(() => timeOf(unit.at)));
-  const judged = checked.map((one, index) =>
-    one instanceof ItemRefusal
-      ? one
-      : examine(() => newOrder(accountId, ids[index] ?? '', one, judge, unit.at)),
-  );
-  const candidates = acceptedOf(judged);
-  const inserted: ReadonlySet<string> =
-    candidates.length === 0 ? new Set() : await orders.insertMany(accountId, candidates);
-  if (inserted.size > 0) unit.expectTradingState(accountId, judge.rules.tradingState);
-
-  // What is not stored now may have been stored before.
-  const isInserted = (order: NewOrder | ItemRefusal | undefined): order is NewOrder =>
-    order !== undefined && !(order instanceof ItemRefusal) && inserted.has(order.id);
-  const asked = checked.flatMap((one, index) =>
-    one instanceof ItemRefusal || isInserted(judged[index]) ? [] : [one.clientOrderId],
-  );
-  const rows = asked.length === 0 ? [] : await orders.findByClientOrderIds(accountId, asked);
-  const known = new Map(rows.map((row) => [row.clientOrderId, row]));
+  const created: NewOrder[] = [];
   const results = checked.map((one, index): OrderResult => {
     if (one instanceof ItemRefusal) return refusedOrder(index, one, null);
-    const order = judged[index];
-    if (isInserted(order)) return { index, status: 'CREATED', order, error: null };
-    const before = known.get(one.clientOrderId);
-    if (before !== undefined) return met(index, one, before);
+    const earlier = known.get(one.clientOrderId);
+    if (earlier !== undefined) return met(index, one, earlier);
+    const order = examine(() => newOrder(accountId, ids[index] ?? '', one, judge, unit.at));
     if (order instanceof ItemRefusal) return refusedOrder(index, order, null);
-    // It was in the way of the insert and is gone: orders are never deleted.
-    throw new Error('an order was neither stored nor there');
+    created.push(order);
+    return { index, status: 'CREATED', order, error: null };
   });
   assertAccepted(mode, results);
+  if (created.length > 0) {
+    await orders.insertMany(accountId, created);
+    unit.expectTradingState(accountId, judge.rules.tradingState);
+  }
   return payload(results);
 }
 

@@ -4,7 +4,6 @@ import type { FillableOrder, Order } from '../datasources/order.ts';
 import type { Position } from '../datasources/position.ts';
 import type { Trade } from '../datasources/trade.ts';
 import type { BatchMode } from '../datasources/unit-of-work.ts';
-import { AppError } from '../errors.ts';
 import {
   acceptedOf,
   assertAccepted,
@@ -113,9 +112,7 @@ export async function recordTrades(
   });
   assertAccepted(mode, results);
   const rows = ledger.rows();
-  if (rows.trades.length > 0 && !(await context.datasources.fills.write(accountId, rows))) {
-    throw new AppError('SERIALIZATION_FAILURE', 'Another request opened one of the positions.');
-  }
+  if (rows.trades.length > 0) await context.datasources.fills.write(accountId, rows);
   return payload(results);
 }
 

@@ -291,7 +291,7 @@ describe('closePositions', () => {
     expect(codesOf(batch)).toEqual([null, 'DUPLICATE_IN_BATCH', 'DUPLICATE_IN_BATCH']);
   });
 
-  it('takes six statements for any number of items', async () => {
+  it('takes five statements for any number of items', async () => {
     const symbols = Array.from({ length: 20 }, makeSymbol);
     const opened = await Promise.all(
       symbols.map((symbol) => openOne(server, openItem({ symbol }))),
@@ -306,8 +306,7 @@ describe('closePositions', () => {
     expect(server.statements()).toEqual([
       'transaction.begin',
       'positions.lockByIds',
-      'positions.updateMany',
-      'trades.insertMany',
+      'units.write',
       'changes.append',
       'transaction.commit',
     ]);

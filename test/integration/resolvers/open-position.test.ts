@@ -102,8 +102,8 @@ describe('openPositions', () => {
       'positions.lockInstruments',
       'positions.findForOpening',
       'positions.insertMany',
-      'trades.insertMany',
       'marks.find',
+      'trades.insertMany',
       'changes.append',
       'transaction.commit',
     ]);

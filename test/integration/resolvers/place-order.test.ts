@@ -243,7 +243,7 @@ describe('placeOrders', () => {
     expect(statusesOf(await place(server, [item]))).toEqual(['CREATED']);
   });
 
-  it('takes two statements for a batch of 1000', async () => {
+  it('takes three statements for a batch of 1000', async () => {
     server.statements();
     await place(
       server,
@@ -252,6 +252,7 @@ describe('placeOrders', () => {
     expect(server.statements()).toEqual([
       'transaction.begin',
       'orders.findPlacingRules',
+      'orders.findByClientOrderIds',
       'orders.insertMany',
       'changes.append',
       'transaction.commit',

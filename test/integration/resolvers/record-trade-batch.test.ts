@@ -114,7 +114,7 @@ describe('a batch of recordTrades', () => {
       'transaction.begin',
       'orders.lockForFills',
       'positions.lockOpen',
-      'fills.write',
+      'units.write',
       'changes.append',
       'transaction.commit',
     ]);
@@ -126,7 +126,7 @@ describe('a batch of recordTrades', () => {
       'orders.lockForFills',
       'positions.lockOpen',
       'trades.findByFillKeys',
-      'fills.write',
+      'units.write',
       'changes.append',
       'transaction.commit',
     ]);

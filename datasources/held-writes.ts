@@ -1,0 +1,259 @@
+import { AppError } from '../errors.ts';
+import type { Update } from './change-recorder.ts';
+import type { NewOrder, Order } from './order.ts';
+import { insertOrders, updateOrders } from './order-rows.ts';
+import type { NewPosition, Position } from './position.ts';
+import { insertPositions, toPosition, updatePositions } from './position-rows.ts';
+import { fragment, identifier, joined, type Sql, type SqlStatement } from './sql.ts';
+import { insertTrades, type NewTrade } from './trade.ts';
+
+/**
+ * The orders, positions and trades that a unit of work has decided to write. It holds them back
+ * until something has to see them in the tables, or the unit ends, and then sends them in one
+ * statement: most batches are small, and a round trip costs more than a row. Rows that the unit
+ * made or locked itself are known from here, so a unit that places an order, fills it and moves the
+ * stops of its position writes each row once, as it is at the end. The log has every step.
+ *
+ * What is held is of one account: rows of another one are held after those were sent.
+ */
+export interface HeldWrites {
+  /** Sends nothing first: for locks, and for reads of what is never held. */
+  readonly direct: Sql;
+  /** `direct` after what is held was sent: for everything else. */
+  readonly sql: Sql;
+  insertOrders(accountId: string, orders: readonly NewOrder[]): Promise<void>;
+  /** Of rows that the unit has locked, or holds. */
+  updateOrders(accountId: string, updates: readonly Update<Order>[]): Promise<void>;
+  insertPositions(accountId: string, positions: readonly NewPosition[]): Promise<void>;
+  /** Of open rows that the unit has locked, or holds. */
+  updatePositions(accountId: string, updates: readonly Update<Position>[]): Promise<void>;
+  insertTrades(accountId: string, trades: readonly NewTrade[]): Promise<void>;
+  /** The orders that are held, as they become. */
+  orders(accountId: string): Iterable<HeldOrder>;
+  /** The positions that are held, as they become. */
+  positions(accountId: string): Iterable<Position>;
+  /**
+   * Sends what is held. Nothing is sent twice, whoever waits for it.
+   *
+   * @throws AppError SERIALIZATION_FAILURE when another unit took a name or opened a position
+   */
+  flush(): Promise<void>;
+}
+
+export interface HeldOrder {
+  readonly order: Order;
+  /** Null: the order stands in the table, and the hash of its item with it. */
+  readonly itemHash: string | null;
+}
+
+/** Rows by their ids, as they are to be written. */
+interface Rows {
+  readonly accountId: string;
+  readonly placed: Map<string, NewOrder>;
+  readonly filled: Map<string, Update<Order>>;
+  readonly opened: Map<string, NewPosition>;
+  readonly moved: Map<string, Update<Position>>;
+  readonly trades: NewTrade[];
+}
+
+/** Holds the writes of one attempt of a unit of work over its connection. */
+export function holdWrites(direct: Sql): HeldWrites {
+  let rows: Rows | null = null;
+  let sending: Promise<void> = Promise.resolve();
+
+  function flush(): Promise<void> {
+    if (rows !== null) {
+      const sent = rows;
+      rows = null;
+      // In the order of the connection: what is started after it sees it.
+      sending = Promise.all([sending, send(direct, sent)]).then(ignore);
+      sending.catch(ignore);
+    }
+    return sending;
+  }
+
+  async function of(accountId: string): Promise<Rows> {
+    if (rows !== null && rows.accountId !== accountId) await flush();
+    rows ??= noRows(accountId);
+    return rows;
+  }
+
+  return {
+    direct,
+    sql: (strings, ...values) => direct(strings, ...values).after(() => flush()),
+    async insertOrders(accountId, orders) {
+      const { placed } = await of(accountId);
+      for (const order of orders) placed.set(order.id, order);
+    },
+    async updateOrders(accountId, updates) {
+      // Only the first move of an order that is not in the table is sure to be legal: each other
+      // one is made by an UPDATE of its own, which asks the state machine and the version.
+      const isSecond = ({ before, next }: Update<Order>) =>
+        rows?.filled.has(next.id) || (rows?.placed.has(next.id) && before.status !== 'PENDING');
+      if (updates.some(isSecond)) await flush();
+      const { placed, filled } = await of(accountId);
+      for (const update of updates) {
+        const made = placed.get(update.next.id);
+        if (made === undefined) filled.set(update.next.id, update);
+        else placed.set(made.id, { ...update.next, itemHash: made.itemHash });
+      }
+    },
+    async insertPositions(accountId, positions) {
+      const { opened } = await of(accountId);
+      for (const position of positions) opened.set(position.id, position);
+    },
+    async updatePositions(accountId, updates) {
+      // As above: the UPDATE is guarded by the version that the row has in the table.
+      if (updates.some(({ next }) => rows?.moved.has(next.id))) await flush();
+      const { opened, moved } = await of(accountId);
+      for (const update of updates) {
+        const made = opened.get(update.next.id);
+        if (made === undefined) moved.set(update.next.id, update);
+        else opened.set(made.id, { ...made, ...update.next });
+      }
+    },
+    async insertTrades(accountId, trades) {
+      const { trades: held } = await of(accountId);
+      held.push(...trades);
+    },
+    *orders(accountId) {
+      if (rows?.accountId !== accountId) return;
+      for (const { itemHash, ...order } of rows.placed.values()) yield { order, itemHash };
+      for (const { next } of rows.filled.values()) yield { order: next, itemHash: null };
+    },
+    *positions(accountId) {
+      if (rows?.accountId !== accountId) return;
+      for (const made of rows.opened.values()) yield toPosition(made);
+      for (const { next } of rows.moved.values()) yield next;
+    },
+    flush,
+  };
+}
+
+/** Holds nothing: each write is sent before it is answered. */
+export function writeAtOnce(direct: Sql): HeldWrites {
+  const held = holdWrites(direct);
+  const atOnce =
+    <Items>(hold: (accountId: string, items: Items) => Promise<void>) =>
+    async (accountId: string, items: Items): Promise<void> => {
+      await hold(accountId, items);
+      await held.flush();
+    };
+  return {
+    ...held,
+    sql: direct,
+    insertOrders: atOnce(held.insertOrders),
+    updateOrders: atOnce(held.updateOrders),
+    insertPositions: atOnce(held.insertPositions),
+    updatePositions: atOnce(held.updatePositions),
+    insertTrades: atOnce(held.insertTrades),
+  };
+}
+
+/** One kind of rows of what is sent. */
+interface Part {
+  readonly key: 'placed' | 'filled' | 'moved' | 'opened' | 'traded';
+  readonly name: SqlStatement<unknown>;
+  readonly statement: () => SqlStatement<unknown>;
+  readonly rows: number;
+  /** What it means that fewer rows were written. */
+  readonly onShort: () => Error;
+}
+
+async function send(sql: Sql, rows: Rows): Promise<void> {
+  const parts = partsOf(rows).filter((part) => part.rows > 0);
+  const counts = await write(sql, parts);
+  for (const { key, rows: expected, onShort } of parts) {
+    if (counts[key] !== expected) throw onShort();
+  }
+}
+
+function partsOf({ accountId, placed, filled, moved, opened, trades }: Rows): readonly Part[] {
+  // A position is closed before another one of its side is opened.
+  const areMoved = moved.size === 0 ? fragment`true` : fragment`(select count(*) from moved) >= 0`;
+  return [
+    {
+      key: 'placed',
+      name: fragment`/* orders.insertMany */`,
+      statement: () => insertOrders(accountId, [...placed.values()]),
+      rows: placed.size,
+      onShort: () => metAnother('Another request took one of the clientOrderIds.'),
+    },
+    {
+      key: 'filled',
+      name: fragment`/* orders.updateMany */`,
+      statement: () => updateOrders(accountId, [...filled.values()]),
+      rows: filled.size,
+      onShort: () => changedUnderLock('order'),
+    },
+    {
+      key: 'moved',
+      name: fragment`/* positions.updateMany */`,
+      statement: () => updatePositions(accountId, [...moved.values()]),
+      rows: moved.size,
+      onShort: () => changedUnderLock('position'),
+    },
+    {
+      key: 'opened',
+      name: fragment`/* positions.insertMany */`,
+      statement: () => insertPositions(accountId, [...opened.values()], areMoved),
+      rows: opened.size,
+      onShort: () => metAnother('Another request opened one of the positions.'),
+    },
+    {
+      key: 'traded',
+      name: fragment`/* trades.insertMany */`,
+      statement: () => insertTrades(accountId, trades),
+      rows: trades.length,
+      onShort: () => new Error('a trade was not written'),
+    },
+  ];
+}
+
+/** How many rows of each part were written. */
+async function write(
+  sql: Sql,
+  parts: readonly Part[],
+): Promise<Partial<Record<Part['key'], number>>> {
+  const [only, ...others] = parts;
+  if (only === undefined) return {};
+  if (others.length === 0) {
+    const { count } = await sql`${only.name} ${only.statement()}`;
+    return { [only.key]: count };
+  }
+  const written = parts.map(
+    ({ key, statement }) => fragment`${identifier(key)} as (${statement()} returning 1)`,
+  );
+  const counts = parts.map(
+    ({ key }) => fragment`(select count(*)::int from ${identifier(key)}) as ${identifier(key)}`,
+  );
+  const [row] = await sql<Record<Part['key'], number>>`
+    /* units.write */
+    with ${joined(written, ', ')} select ${joined(counts, ', ')}`;
+  return row ?? {};
+}
+
+/** Run again, the unit finds what the other one has written. */
+function metAnother(message: string): AppError {
+  return new AppError('SERIALIZATION_FAILURE', message);
+}
+
+/** A row that was locked cannot have another version. */
+function changedUnderLock(entity: 'order' | 'position'): Error {
+  return new Error(`a locked ${entity} changed under its lock`);
+}
+
+function noRows(accountId: string): Rows {
+  return {
+    accountId,
+    placed: new Map(),
+    filled: new Map(),
+    opened: new Map(),
+    moved: new Map(),
+    trades: [],
+  };
+}
+
+function ignore(): void {
+  // What came of it is told to whoever waits for it.
+}
