@@ -46,6 +46,8 @@ export interface HeldOrder {
   readonly itemHash: string | null;
 }
 
+const NOTHING_TO_WAIT_FOR = Promise.resolve();
+
 /** Rows by their ids, as they are to be written. */
 interface Rows {
   readonly accountId: string;
@@ -56,17 +58,20 @@ interface Rows {
   readonly trades: NewTrade[];
 }
 
-/** Holds the writes of one attempt of a unit of work over its connection. */
-export function holdWrites(direct: Sql): HeldWrites {
+/**
+ * Holds the writes of one attempt of a unit of work over its connection. Nothing but what is sent
+ * directly is sent before `begun` has resolved.
+ */
+export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAIT_FOR): HeldWrites {
   let rows: Rows | null = null;
-  let sending: Promise<void> = Promise.resolve();
+  let sending: Promise<void> = begun.then(ignore);
+  sending.catch(ignore);
 
   function flush(): Promise<void> {
     if (rows !== null) {
       const sent = rows;
       rows = null;
-      // In the order of the connection: what is started after it sees it.
-      sending = Promise.all([sending, send(direct, sent)]).then(ignore);
+      sending = sending.then(() => send(direct, sent));
       sending.catch(ignore);
     }
     return sending;

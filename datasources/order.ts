@@ -248,7 +248,8 @@ export function createOrderRepository(held: HeldWrites, recorder: ChangeRecorder
         return rules === undefined ? null : { order, ...rules };
       });
       if (fillable?.every((one) => one !== null)) {
-        await lockInstruments(held.direct, accountId, known ?? []);
+        // What is sent after it sees what was committed while it waited, and fails when it does.
+        lockInstruments(held.direct, accountId, known ?? []).catch(ignore);
         return fillable;
       }
       const rows = await sql<Order & Omit<FillableOrder, 'order'>>`
@@ -361,4 +362,8 @@ function orderConditions(where: OrderWhere): SqlStatement<unknown> {
         : fragment``
     }
     ${within(fragment`created_at`, where.createdAt)}`;
+}
+
+function ignore(): void {
+  // Every later statement of the transaction fails for the same reason.
 }

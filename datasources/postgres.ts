@@ -102,7 +102,8 @@ export function connect(
     max_lifetime: 0,
     keep_alive: 0,
     backoff: false,
-    max_pipeline: 1,
+    // A transaction sends at once what does not wait for an answer; a slot is of one at a time.
+    max_pipeline: 8,
     debug: false,
   };
   // The library's types do not know `socket` and `pass`.

@@ -1,5 +1,5 @@
 import type { Call, Session } from './lane.ts';
-import { connectionLost } from './postgres.ts';
+import { connectionLost, DatabaseError } from './postgres.ts';
 import type { Breaker } from './resilience.ts';
 import type { Connection, Slot } from './slot.ts';
 import { createSql, type Rows } from './sql.ts';
@@ -15,6 +15,9 @@ export interface SessionOptions {
   ) => Promise<Rows<unknown>>;
 }
 
+/** The transaction has failed before; this statement did nothing. */
+const IN_FAILED_TRANSACTION = '25P02';
+
 const NO_ROWS: Rows<unknown> = Object.assign([], { count: 0, command: 'BEGIN' });
 
 /** A session and the end of it, which leaves the slot clean or destroyed. */
@@ -26,6 +29,8 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
   let isInTransaction = false;
   let isEnded = false;
   let running = 0;
+  /** Of them, those that nothing may overtake or join. */
+  let queued = 0;
   let last: Promise<unknown> = Promise.resolve();
 
   async function attach(): Promise<Connection> {
@@ -42,20 +47,50 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
     return breaker.runInside(() => work(attached));
   }
 
-  /** After those that were started before, however they ended. */
+  function start(name: string, work: (connection: Connection) => Promise<Rows<unknown>>) {
+    return measured(name, call, async () => onConnection(work));
+  }
+
+  /**
+   * In the order they were started: sent at once while the connection is there, so that several
+   * wait for one answer's time. A failure of the transaction is told as what caused it.
+   */
   function inOrder(
     name: string,
     work: (connection: Connection) => Promise<Rows<unknown>>,
   ): Promise<Rows<unknown>> {
-    const start = () => measured(name, call, async () => onConnection(work));
-    const rows = running === 0 ? start() : last.then(start);
-    running += 1;
-    last = rows.then(finish, finish);
-    return rows;
+    if (queued > 0 || (running > 0 && connection === null)) return alone(name, work);
+    const before = running > 0 ? last : null;
+    return follow(
+      before === null
+        ? start(name, work)
+        : start(name, work).catch(async (error: unknown) => {
+            if (isOfAborted(error)) await before;
+            throw error;
+          }),
+    );
   }
 
-  function finish(): void {
-    running -= 1;
+  /** After those that were started before, however they ended. */
+  function alone(
+    name: string,
+    work: (connection: Connection) => Promise<Rows<unknown>>,
+  ): Promise<Rows<unknown>> {
+    if (running === 0) return follow(start(name, work), true);
+    const begin = () => start(name, work);
+    return follow(last.then(begin, begin), true);
+  }
+
+  function follow(rows: Promise<Rows<unknown>>, isAlone = false): Promise<Rows<unknown>> {
+    running += 1;
+    if (isAlone) queued += 1;
+    const finish = () => {
+      running -= 1;
+      if (isAlone) queued -= 1;
+    };
+    last = rows;
+    rows.then(finish, finish);
+    return rows;
   }
 
   return {
@@ -64,7 +99,7 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
         inOrder(statement.name, (attached) => attached.query(statement, call)),
       ),
       commitSql: createSql((statement) =>
-        inOrder('transaction.commit', async (attached) => {
+        alone('transaction.commit', async (attached) => {
           try {
             return await measured(statement.name, call, () =>
               attached.queryAndCommit(statement, call),
@@ -90,7 +125,7 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
       async command(text) {
         // Until the answer is read, whatever was sent may have begun a transaction.
         isInTransaction = true;
-        const rows = await inOrder(`transaction.${text.split(' ', 1)[0]}`, (attached) =>
+        const rows = await alone(`transaction.${text.split(' ', 1)[0]}`, (attached) =>
           attached.command(text, call),
         );
         isInTransaction = text.startsWith('begin');
@@ -105,4 +140,8 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
       if (isInTransaction || running > 0) connection?.destroy();
     },
   };
+}
+
+function isOfAborted(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState === IN_FAILED_TRANSACTION;
 }

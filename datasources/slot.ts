@@ -39,17 +39,17 @@ export interface Connection {
   /** True once the socket failed, the server ended the session or a deadline destroyed it. */
   readonly isLost: boolean;
   /**
-   * One statement at a time.
+   * Several may be sent before the first is answered: they run in the order they were sent.
    *
    * @throws DatabaseError; isConnectionLost when nothing more can be run here
    */
   query(statement: CompiledStatement, call: Call): Promise<Rows<unknown>>;
-  /** A COMMIT that was sent is waited for beyond the call's deadline. */
+  /** With nothing else under way. A COMMIT that was sent is waited for beyond the call's deadline. */
   command(text: Command, call: Call): Promise<Rows<unknown>>;
   /** Begins a transaction; its id, as `pg_current_xact_id()` gives it. */
   begin(call: Call): Promise<string>;
   /**
-   * A last statement and COMMIT, sent together and waited for beyond the call's deadline. When the
+   * With nothing else under way: a last statement and COMMIT, sent together and waited for beyond the call's deadline. When the
    * statement fails the server makes a rollback of the COMMIT.
    *
    * @throws DatabaseError of the statement; with executed UNKNOWN when the connection is lost
@@ -123,7 +123,8 @@ interface Pending {
 function createWire(options: SlotOptions) {
   const { statementTimeoutMs, overtimeCode } = options;
   let socket: Socket | null = null;
-  let pending: Pending | null = null;
+  /** In the order they were sent. */
+  let pending: readonly Pending[] = [];
   let isLost = false;
   let timer: NodeJS.Timeout | null = null;
   let timerAt = Number.POSITIVE_INFINITY;
@@ -142,7 +143,7 @@ function createWire(options: SlotOptions) {
 
   function lose(error: DatabaseError): void {
     const waiting = pending;
-    pending = null;
+    pending = [];
     if (!isLost) {
       isLost = true;
       if (timer !== null) clearTimeout(timer);
@@ -152,7 +153,7 @@ function createWire(options: SlotOptions) {
       client.end({ timeout: 0 }).catch(ignore);
       options.onLost?.();
     }
-    waiting?.reject(waiting.limit.isCommit ? asUnknown(error) : error);
+    for (const { limit, reject } of waiting) reject(limit.isCommit ? asUnknown(error) : error);
   }
 
   // One timer for many statements: it is set anew only for an earlier limit, or when it goes off.
@@ -167,30 +168,31 @@ function createWire(options: SlotOptions) {
   function onTimer(): void {
     timer = null;
     timerAt = Number.POSITIVE_INFINITY;
-    if (pending === null) return;
-    if (performance.now() < pending.limit.at) watch(pending.limit.at);
-    else
-      lose(pending.limit.isOfCall ? overtime(pending.limit) : connectionLost('no answer in time'));
+    const late = pending.find(({ limit }) => isPast(limit));
+    if (late === undefined) for (const { limit } of pending) watch(limit.at);
+    else lose(late.limit.isOfCall ? overtime(late.limit) : connectionLost('no answer in time'));
   }
 
   function run<Result>(query: () => PromiseLike<Result>, limit: Limit) {
     return new Promise<Result>((resolve, reject) => {
       if (isLost) throw connectionLost(null);
       if (isPast(limit)) throw deadlineExceeded();
-      if (pending !== null) throw new Error('a slot runs one statement at a time');
       const mine: Pending = { limit, reject };
-      pending = mine;
+      const answered = () => {
+        pending = pending.filter((one) => one !== mine);
+      };
+      pending = [...pending, mine];
       watch(limit.at);
       // Sent at once: `then` starts it, and every outcome is taken here.
       query().then(
         (rows) => {
-          if (pending === mine) pending = null;
+          answered();
           resolve(rows);
         },
         (error: unknown) => {
           const failure = toDatabaseError(error, { statementTimeoutMs, overtimeCode });
           if (failure.isConnectionLost) lose(failure);
-          if (pending === mine) pending = null;
+          answered();
           reject(failure);
         },
       );

@@ -207,15 +207,19 @@ async function attempt<Response>(
   work: UnitWork<Response>,
 ): Promise<Outcome<Response>> {
   return database.trading.withSession(request.call, async (session) => {
-    const transactionId = await session.begin();
+    // What only reads or locks is sent behind BEGIN at once. Whatever writes waits for its answer:
+    // without a transaction it would stay.
+    const begun = session.begin();
+    begun.catch(ignore);
     try {
-      const prepared = await prepare(session, request, work);
+      const prepared = await prepare({ session, begun }, request, work);
       if (prepared.kind !== 'ready') {
         // A deadline that passed has cut the connection: its error is the answer.
         if (!session.isLost) await session.command('rollback');
         return prepared;
       }
       const { response, unit, answer } = prepared;
+      const transactionId = await begun;
       const committed = await commit(database, session, request, { transactionId, unit, answer });
       return { kind: 'committed', response, ...committed };
     } catch (error) {
@@ -241,17 +245,18 @@ type Prepared<Response> =
 
 /** Everything up to the last statement. */
 async function prepare<Response>(
-  session: Session,
+  { session, begun }: { readonly session: Session; readonly begun: Promise<string> },
   request: UnitRequest,
   work: UnitWork<Response>,
 ): Promise<Prepared<Response>> {
   if (request.idempotency !== null) {
+    await begun;
     const { isTaken, stored } = await takeKey(session.sql, request.idempotency);
     if (stored !== null) return { kind: 'replayed', answer: stored };
     if (!isTaken) throw new KeyHeldElsewhere('the key is held by another transaction');
   }
   const unit = createUnit(request.actor);
-  const held = holdWrites(session.sql);
+  const held = holdWrites(session.sql, begun);
   const { response, failure, serialize } = await work(
     createHoldingDatasources(held, unit.handle),
     unit.handle,

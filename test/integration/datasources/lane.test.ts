@@ -9,6 +9,7 @@ import {
 } from '../../../datasources/database.ts';
 import type { Lane, Session } from '../../../datasources/lane.ts';
 import { requestRetries } from '../../../datasources/resilience.ts';
+import { DatabaseError } from '../../../datasources/postgres.ts';
 import { AppError } from '../../../errors.ts';
 import { makeCall } from '../../support/call.ts';
 import { type Chaos, createChaos } from '../../support/chaos.ts';
@@ -54,6 +55,10 @@ function open(options: Partial<DatabaseOptions>): Database {
   opened.push(created);
   return created;
 }
+
+const first = <Row>(rows: readonly Row[]): Row | undefined => rows[0];
+
+const sqlStateOf = (error: AppError) => error instanceof DatabaseError && error.sqlState;
 
 const pidIn = async (session: Session): Promise<number> => {
   const [row] = await session.sql<{ pid: number }>`select pg_backend_pid() as pid`;
@@ -153,6 +158,32 @@ describe('a session', () => {
       ]);
       expect(results.map(([row]) => row?.n)).toEqual([1, 2, 3]);
     });
+  });
+
+  it('tells what was sent behind a failed statement why it failed', async () => {
+    await lane.withSession(makeCall(), async (session) => {
+      await session.command('begin');
+      const failures = await Promise.all([
+        failureOf(session.sql`select 1 / 0`),
+        failureOf(session.sql`insert into facts values (10)`),
+        failureOf(session.sql`insert into facts values (11)`),
+      ]);
+      expect(failures.map(sqlStateOf)).toEqual(['22012', '22012', '22012']);
+      expect(sqlStateOf(await failureOf(session.sql`select 1`))).toBe('25P02');
+      await session.command('rollback');
+    });
+  });
+
+  it('sends nothing behind a command before it is answered', async () => {
+    const [, row] = await lane.withSession(makeCall(), async (session) => {
+      await session.sql`select 1`;
+      return Promise.all([
+        session.command('begin'),
+        session.sql<{ xid: string }>`select pg_current_xact_id()::text as xid`.then(first),
+        session.command('rollback'),
+      ]);
+    });
+    expect(Number(row?.xid)).toBeGreaterThan(0);
   });
 
   it('is destroyed when its work ends with a transaction open', async () => {

@@ -145,11 +145,30 @@ describe('a session', () => {
     });
   });
 
-  it('refuses a second statement while one runs', async () => {
+  it('answers statements that were sent together in their order', async () => {
     const connection = await makeSlot().open(makeCall());
-    const first = sqlOf(connection)`select 1 as one`.then();
-    await expect(sqlOf(connection)`select 2`).rejects.toThrow('one statement at a time');
-    expect(await first).toHaveLength(1);
+    const sql = sqlOf(connection);
+    const answers: number[] = [];
+    const ask = async (number: number) => {
+      const [row] = await sql<{ number: number }>`select ${number}::int as number`;
+      answers.push(row?.number ?? 0);
+    };
+    await Promise.all([ask(1), ask(2), ask(3), ask(4)]);
+    expect(answers).toEqual([1, 2, 3, 4]);
+  });
+
+  it('loses all that was sent with the connection', async () => {
+    const connection = await makeSlot().open(makeCall());
+    const sql = sqlOf(connection);
+    const answers = [sql`select pg_sleep(60)`.then(), sql`select 1`.then(), sql`select 2`.then()];
+    connection.destroy();
+    const settled = await Promise.allSettled(answers);
+    expect(settled).toEqual(
+      answers.map(() => ({
+        status: 'rejected',
+        reason: expect.objectContaining({ isConnectionLost: true, executed: 'NO' }),
+      })),
+    );
   });
 
   it('is used until it is old, then replaced by another', async () => {
