@@ -1,7 +1,7 @@
 import type { ChangeRecorder } from './change-recorder.ts';
 import type { HeldWrites } from './held-writes.ts';
 import { columns, type Position, type StopKind } from './position.ts';
-import { fragment } from './sql.ts';
+import { fragment, type Sql } from './sql.ts';
 
 /** The newest price of an instrument as an account saw it. */
 export interface Mark {
