@@ -18,7 +18,7 @@ export interface MarkReader {
 }
 
 export interface MarkReaderOptions {
-  /** Positions that are kept at most, give or take those of one statement. */
+  /** Positions that are kept at most, give or take those of one statement; no mark counts none. */
   readonly rowsMax: number;
   read(
     accountId: string,
@@ -69,8 +69,9 @@ export function createMarkReader({ rowsMax, read, patiently }: MarkReaderOptions
       entry.rows.then(
         ({ length }) => {
           if (kept.get(key) !== entry) return;
-          entry.count = length;
-          count += length;
+          // Marks that found nothing are kept, too, and must not be without a bound.
+          entry.count = Math.max(1, length);
+          count += entry.count;
           for (const [oldest, other] of kept) {
             if (count <= rowsMax || other === entry) break;
             forget(oldest, other);

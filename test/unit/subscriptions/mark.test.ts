@@ -18,6 +18,9 @@ const reader = (signal = new AbortController().signal) => ({
   signal,
 });
 
+/** A symbol without a position. */
+const NONE = 'NONE';
+
 type Work<T> = () => Promise<T>;
 
 function make(rowsMax = 100, patiently = <T>(work: Work<T>): Promise<T> => work()) {
@@ -28,7 +31,8 @@ function make(rowsMax = 100, patiently = <T>(work: Work<T>): Promise<T> => work(
     async read(_accountId, places) {
       reads.push(places);
       if (failure !== null) throw failure;
-      return places.map(({ seq, symbol }) => ({ seq, position: makePosition({ symbol }) }));
+      const held = places.filter(({ symbol }) => symbol !== NONE);
+      return held.map(({ seq, symbol }) => ({ seq, position: makePosition({ symbol }) }));
     },
     patiently: (_reader, work) => patiently(work),
   });
@@ -76,6 +80,18 @@ describe('positions at marks', () => {
     await marks.read([one], reader());
     expect(seqs()).toEqual([[1], [2], [3]]);
     await marks.read([two], reader());
+    expect(seqs()).toEqual([[1], [2], [3], [2]]);
+  });
+
+  it('are not kept beyond the bound though there are none', async () => {
+    const { marks, seqs } = make(2);
+    const ask = (seq: number) => marks.read([markChange(seq, NONE)], reader());
+    expect(await ask(1)).toEqual([[]]);
+    await ask(2);
+    await ask(1);
+    await ask(3);
+    expect(seqs()).toEqual([[1], [2], [3]]);
+    await ask(2);
     expect(seqs()).toEqual([[1], [2], [3], [2]]);
   });
 
