@@ -200,6 +200,7 @@ describe('a reader that is behind', () => {
   it('by more than is in memory is told of no mark that has a newer one there', async () => {
     const { cursor } = await streams.take(streams.subscribe());
     await streams.mark({ [BTC]: '101', [ETH]: '11' });
+    await streams.mark({ [ETH]: '12' });
     const other = makeChange({ accountId: streams.accountId });
     await append(streams.database, ...Array.from({ length: 600 }, () => other));
     await streams.mark({ [BTC]: '102' });
@@ -208,9 +209,9 @@ describe('a reader that is behind', () => {
     await streams.takeMany(watcher, 2);
     const all = await streams.takeMany(streams.subscribe({ after: cursor }), 4);
     expect(all.map(told)).toEqual([
-      markOf(eth, '4', '11'),
-      markOf(long, '605', '102'),
-      markOf(short, '605', '102'),
+      markOf(eth, '5', '12'),
+      markOf(long, '606', '102'),
+      markOf(short, '606', '102'),
       expect.objectContaining({ kind: 'CAUGHT_UP' }),
     ]);
   });
