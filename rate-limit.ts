@@ -1,11 +1,11 @@
 import type { Actor } from './access.ts';
 import type { RateLimits } from './config.ts';
 import { AppError } from './errors.ts';
-
+import { countOf, createLedger, EVERYBODY, type UsageReport } from './key-usage.ts';
 /** Gives back what was taken; may be called twice. */
 export type Release = () => void;
 
-/** What each key may use of this process, told from memory. */
+/** What each key may use of this process and of those it hears of, told from memory. */
 export interface RateLimiter {
   /**
    * Begins an operation, which costs one unit, until it is released. To be asked before a request
@@ -22,6 +22,12 @@ export interface RateLimiter {
   ownSocket(actor: Actor): Release;
   /** Begins a subscription. @throws AppError RATE_LIMITED while the key has too many */
   openStream(actor: Actor): Release;
+  /** What has changed here since the last call, for the other processes. */
+  report(): UsageReport;
+  /** Counts what another process reports as if it were used here. */
+  hear(from: number, report: UsageReport): void;
+  /** A process is gone, and holds nothing any more. */
+  forget(from: number): void;
 }
 
 /** Open subscriptions of a key, however many sockets they share. */
@@ -29,110 +35,59 @@ export const STREAMS_PER_KEY_MAX = 10_000;
 
 /** When to try again where nothing says when there will be room. */
 const RETRY_AFTER_MS = 1000;
-/** Beyond this many keys, those of which nothing is to be remembered are forgotten. */
-const KEYS_MAX = 10_000;
 
-interface Usage {
-  units: number;
-  atMs: number;
-  operations: number;
-  sockets: number;
-  streams: number;
-}
-
+/** One that is shared has somebody who takes its reports. */
 export function createRateLimiter(
   limits: RateLimits,
   nowMs: () => number = () => performance.now(),
+  isShared = false,
 ): RateLimiter {
-  const { unitsPerSecond, unitsBurst } = limits;
-  const usages = new Map<string, Usage>();
-  let sockets = 0;
-
-  function usageOf({ name }: Actor): Usage {
-    const known = usages.get(name);
-    if (known !== undefined) {
-      refill(known);
-      return known;
-    }
-    if (usages.size >= KEYS_MAX) forget();
-    const usage = { units: unitsBurst, atMs: nowMs(), operations: 0, sockets: 0, streams: 0 };
-    usages.set(name, usage);
-    return usage;
-  }
-
-  function refill(usage: Usage): void {
-    const now = nowMs();
-    const earned = ((now - usage.atMs) / 1000) * unitsPerSecond;
-    usage.units = Math.min(unitsBurst, usage.units + earned);
-    usage.atMs = now;
-  }
-
-  function forget(): void {
-    for (const [name, usage] of usages) {
-      refill(usage);
-      const used = usage.operations + usage.sockets + usage.streams;
-      if (used === 0 && usage.units === unitsBurst) usages.delete(name);
-    }
-  }
-
+  const ledger = createLedger(limits, nowMs, isShared);
   return {
-    admit(actor) {
-      const usage = usageOf(actor);
+    admit({ name }) {
+      const usage = ledger.usageOf(name);
       if (usage.units < 1) {
+        const { unitsPerSecond } = limits;
         const waitMs = Math.ceil(((1 - usage.units) / unitsPerSecond) * 1000);
         throw limited(`This key may spend ${unitsPerSecond} units of cost a second.`, waitMs);
       }
-      if (usage.operations >= limits.operationsPerKeyMax) {
-        throw limited(`This key has ${usage.operations} operations under way already.`);
+      const operations = countOf(usage, 'operations');
+      if (operations >= limits.operationsPerKeyMax) {
+        throw limited(`This key has ${operations} operations under way already.`);
       }
-      usage.units -= 1;
-      usage.operations += 1;
-      return once(() => {
-        usage.operations -= 1;
-      });
+      ledger.spend(usage, 1);
+      return ledger.take(usage, 'operations');
     },
-    charge(actor, units) {
-      usageOf(actor).units -= units;
-    },
+    charge: ({ name }, units) => ledger.spend(ledger.usageOf(name), units),
     openSocket() {
+      const usage = ledger.usageOf(EVERYBODY);
+      const sockets = countOf(usage, 'sockets');
       if (sockets >= limits.socketsMax) {
         throw new AppError('OVERLOADED', `There are ${sockets} sockets open already.`, {
           retryAfterMs: RETRY_AFTER_MS,
         });
       }
-      sockets += 1;
-      return once(() => {
-        sockets -= 1;
-      });
+      return ledger.take(usage, 'sockets');
     },
-    ownSocket(actor) {
-      const usage = usageOf(actor);
-      if (usage.sockets >= limits.socketsPerKeyMax) {
-        throw limited(`This key has ${usage.sockets} sockets open already.`);
+    ownSocket({ name }) {
+      const usage = ledger.usageOf(name);
+      const sockets = countOf(usage, 'sockets');
+      if (sockets >= limits.socketsPerKeyMax) {
+        throw limited(`This key has ${sockets} sockets open already.`);
       }
-      usage.sockets += 1;
-      return once(() => {
-        usage.sockets -= 1;
-      });
+      return ledger.take(usage, 'sockets');
     },
-    openStream(actor) {
-      const usage = usageOf(actor);
-      if (usage.streams >= STREAMS_PER_KEY_MAX) {
-        throw limited(`This key has ${usage.streams} subscriptions open already.`);
+    openStream({ name }) {
+      const usage = ledger.usageOf(name);
+      const streams = countOf(usage, 'streams');
+      if (streams >= STREAMS_PER_KEY_MAX) {
+        throw limited(`This key has ${streams} subscriptions open already.`);
       }
-      usage.streams += 1;
-      return once(() => {
-        usage.streams -= 1;
-      });
+      return ledger.take(usage, 'streams');
     },
-  };
-}
-
-function once(work: () => void): Release {
-  let isDone = false;
-  return () => {
-    if (!isDone) work();
-    isDone = true;
+    report: ledger.report,
+    hear: ledger.hear,
+    forget: ledger.forget,
   };
 }
 

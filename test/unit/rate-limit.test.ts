@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { createHoldings } from '../../key-usage.ts';
 import { createRateLimiter, STREAMS_PER_KEY_MAX } from '../../rate-limit.ts';
 import { ACTOR } from '../support/feed.ts';
 
@@ -13,7 +14,7 @@ const LIMITS = {
 
 function create(limits: Partial<typeof LIMITS> = {}) {
   const clock = { nowMs: 0 };
-  return { clock, limiter: createRateLimiter({ ...LIMITS, ...limits }, () => clock.nowMs) };
+  return { clock, limiter: createRateLimiter({ ...LIMITS, ...limits }, () => clock.nowMs, true) };
 }
 
 const LIMITED = (retryAfterMs: number) =>
@@ -102,4 +103,60 @@ it('forgets keys that are idle, and none that owes or holds something', () => {
   expect(() => limiter.ownSocket(OTHER)).toThrow(LIMITED(1000));
   release();
   limiter.ownSocket(OTHER);
+});
+
+describe('several processes', () => {
+  it('spend the units of a key together', () => {
+    const here = create().limiter;
+    const { limiter: there, clock } = create();
+    here.admit(ACTOR)();
+    here.charge(ACTOR, 98);
+    there.hear(1, here.report());
+    there.admit(ACTOR)();
+    expect(() => there.admit(ACTOR)).toThrow(LIMITED(100));
+    expect(here.report()).toEqual([]);
+    clock.nowMs = 100;
+    there.admit(ACTOR)();
+  });
+
+  it('count what a key has open together, until it ends or its process does', () => {
+    const here = create().limiter;
+    const there = create().limiter;
+    const releases = [here.admit(ACTOR), here.admit(ACTOR)];
+    here.ownSocket(ACTOR);
+    here.ownSocket(ACTOR);
+    here.openSocket();
+    here.openSocket();
+    there.hear(1, here.report());
+    const last = there.admit(ACTOR);
+    expect(() => there.admit(ACTOR)).toThrow(LIMITED(1000));
+    expect(() => there.ownSocket(ACTOR)).toThrow(LIMITED(1000));
+    there.openSocket();
+    expect(() => there.openSocket()).toThrow(expect.objectContaining({ code: 'OVERLOADED' }));
+    for (const release of releases) release();
+    there.hear(1, here.report());
+    there.admit(ACTOR);
+    there.admit(ACTOR);
+    last();
+    there.forget(1);
+    there.ownSocket(ACTOR);
+    there.openSocket();
+    there.openSocket();
+    expect(() => there.openSocket()).toThrow(expect.objectContaining({ code: 'OVERLOADED' }));
+  });
+
+  it('tell one that comes later what they hold, and not what was spent before', () => {
+    const here = create().limiter;
+    here.admit(ACTOR)();
+    here.ownSocket(ACTOR);
+    here.ownSocket(ACTOR);
+    const holdings = createHoldings();
+    holdings.add(1, here.report());
+    const late = create().limiter;
+    for (const [from, report] of holdings.all()) late.hear(from, report);
+    expect(() => late.ownSocket(ACTOR)).toThrow(LIMITED(1000));
+    late.charge(ACTOR, 99);
+    late.admit(ACTOR)();
+    expect(() => late.admit(ACTOR)).toThrow(LIMITED(100));
+  });
 });
