@@ -6,6 +6,8 @@ const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(mi
 const flag = z.enum(['on', 'off']).transform((word) => word === 'on');
 
 const RETENTION_DAYS_MAX = 36_500;
+/** Each needs a connection of every lane, and all together may have 50. */
+const WORKERS_MAX = 10;
 
 const environmentSchema = z.object({
   NODE_ENV: z.enum(['development', 'production', 'test']).default('development'),
@@ -15,7 +17,8 @@ const environmentSchema = z.object({
   DATABASE_PREPARE: flag.default(true),
   DATABASE_TLS: z.enum(['verify', 'off']).default('verify'),
   REDIS_URL: z.string().optional(),
-  NOTIFY: flag.default(false),
+  NOTIFY: flag.optional(),
+  WORKERS: wholeNumber(1, WORKERS_MAX).default(1),
   CACHE: flag.default(true),
   TRADEWIND_HOME: z.string().min(1).default('.tradewind'),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).optional(),
@@ -55,12 +58,15 @@ export interface Config {
   readonly redisUrl: string | null;
   /** Whether nodes are told of commits by the database; never beside Redis. */
   readonly isNotifyOn: boolean;
+  /** Processes that serve, behind one port. */
+  readonly workers: number;
   /** Whether results of queries are kept. */
   readonly isCacheOn: boolean;
   /** Absolute folder of the embedded data and the first key. */
   readonly home: string;
   readonly logLevel: string;
-  readonly slots: Readonly<Record<'trading' | 'interactive' | 'analytics' | 'feed', number>>;
+  /** Of each worker. */
+  readonly slots: Slots;
   /** Longest a request may take when it does not say so itself. */
   readonly deadlineMs: number;
   /** The same for frames and aggregates. */
@@ -83,7 +89,10 @@ export interface Config {
   >;
 }
 
-/** What each key, and all of them together, may use of a process. */
+/** Connections to the database of each lane. */
+type Slots = Readonly<Record<'trading' | 'interactive' | 'analytics' | 'feed', number>>;
+
+/** What each key, and all of them together, may use of the workers together. */
 export interface RateLimits {
   /** Units of cost that a key may spend a second, and how many it may have saved. */
   readonly unitsPerSecond: number;
@@ -113,6 +122,8 @@ export function readConfig(
   const value = parsed.data;
   const isProduction = value.NODE_ENV === 'production';
   const redisUrl = value.REDIS_URL ?? null;
+  const isNotifyOn = redisUrl === null && (value.NOTIFY ?? value.WORKERS > 1);
+  const slots = defaultSlots(isProduction, value.WORKERS, isNotifyOn);
   return {
     mode: value.NODE_ENV,
     host: value.HOST,
@@ -121,16 +132,17 @@ export function readConfig(
     isPrepareOn: value.DATABASE_PREPARE,
     isTlsOn: value.DATABASE_TLS === 'verify',
     redisUrl,
-    isNotifyOn: redisUrl === null && value.NOTIFY,
+    isNotifyOn,
+    workers: value.WORKERS,
     isCacheOn: value.CACHE,
     home: resolve(value.TRADEWIND_HOME),
     // Beside the lines that a person reads, JSON about what is merely slow would be noise.
     logLevel: value.LOG_LEVEL ?? (isProduction ? 'info' : 'error'),
     slots: {
-      trading: value.TRADING_SLOTS ?? (isProduction ? 8 : 4),
-      interactive: value.INTERACTIVE_SLOTS ?? (isProduction ? 8 : 4),
-      analytics: value.ANALYTICS_SLOTS ?? (isProduction ? 4 : 2),
-      feed: 1,
+      trading: value.TRADING_SLOTS ?? slots.trading,
+      interactive: value.INTERACTIVE_SLOTS ?? slots.interactive,
+      analytics: value.ANALYTICS_SLOTS ?? slots.analytics,
+      feed: slots.feed,
     },
     deadlineMs: value.DEADLINE_MS,
     analyticsDeadlineMs: value.ANALYTICS_DEADLINE_MS,
@@ -153,6 +165,26 @@ export function readConfig(
       candles: value.RETENTION_DAYS_CANDLES ?? null,
       changes: value.RETENTION_DAYS_CHANGES ?? null,
     },
+  };
+}
+
+/** What the server may have of the database's connections, all workers together. */
+const CONNECTIONS_MAX = 50;
+
+/** Of each worker: fewer where there are many, so that all have room. */
+function defaultSlots(isProduction: boolean, workers: number, isNotifyOn: boolean): Slots {
+  const wanted = isProduction
+    ? { trading: 8, interactive: 8, analytics: 4 }
+    : { trading: 4, interactive: 4, analytics: 2 };
+  const feed = 1;
+  const room = Math.floor(CONNECTIONS_MAX / workers) - feed - (isNotifyOn ? 1 : 0);
+  const share = Math.min(1, room / (wanted.trading + wanted.interactive + wanted.analytics));
+  const sizeOf = (count: number) => Math.max(1, Math.floor(count * share));
+  return {
+    trading: sizeOf(wanted.trading),
+    interactive: sizeOf(wanted.interactive),
+    analytics: sizeOf(wanted.analytics),
+    feed,
   };
 }
 

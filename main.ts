@@ -1,20 +1,17 @@
 import { type Logger, pino } from 'pino';
 import { createAnswers } from './answers.ts';
 import { type Authentication, createAuthentication } from './authentication.ts';
-import { adminKeyFile, type Config } from './config.ts';
+import type { Config } from './config.ts';
 import type { Services } from './context.ts';
 import { SYSTEM_ACCOUNT } from './datasources/account.ts';
 import { type Caches, createCaches } from './datasources/caches.ts';
 import { NO_RECORDER } from './datasources/change-recorder.ts';
-import { checkConnections, createDatabase, type Database } from './datasources/database.ts';
+import { createDatabase, type Database } from './datasources/database.ts';
 import { createDatasources } from './datasources/datasources.ts';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './datasources/embedded-postgres.ts';
-import { adoptHistory } from './datasources/history.ts';
-import type { Call } from './datasources/lane.ts';
+import type { EmbeddedPostgres } from './datasources/embedded-postgres.ts';
 import { createAlertEngine } from './datasources/alert-engine.ts';
 import { createMaintainer } from './datasources/maintainer.ts';
 import { createMetricHistory, SAMPLE_SECONDS } from './datasources/metric-history.ts';
-import { NOTIFY_CONNECTIONS } from './datasources/notify-wakeups.ts';
 import type { PostgresTarget } from './datasources/postgres.ts';
 import { startSchedule } from './datasources/schedule.ts';
 import { createUnitsOfWork, type OnCommit, type UnitsOfWork } from './datasources/unit-of-work.ts';
@@ -23,20 +20,22 @@ import { createExecution } from './execution.ts';
 import { createFrameExports } from './frame-export.ts';
 import { createFrameMemory } from './frame-memory.ts';
 import { createHealthMonitor } from './datasources/health.ts';
-import { type AdminKey, ensureAdminKey } from './first-key.ts';
+import type { AdminKey } from './first-key.ts';
 import { migrate } from './migrations/migrate.ts';
-import { createRateLimiter } from './rate-limit.ts';
+import {
+  adopt,
+  backgroundCall,
+  makeAdminKey,
+  type OpenedDatabase,
+  openDatabase,
+  openedElsewhere,
+  type Prepared,
+} from './prepare.ts';
+import { createRateLimiter, type RateLimiter } from './rate-limit.ts';
 import { createSchema } from './schema/schema.ts';
 import { type RunningServer, startServer } from './server.ts';
 import { type ChangeFeed, createChangeFeed } from './subscriptions/change-feed.ts';
 import { createTraffic } from './datasources/traffic.ts';
-
-/** The database of this configuration, embedded where none is configured. */
-export interface OpenedDatabase {
-  readonly target: PostgresTarget;
-  readonly embedded: EmbeddedPostgres | null;
-  close(): Promise<void>;
-}
 
 export interface Tradewind {
   readonly url: string;
@@ -51,29 +50,29 @@ export interface Tradewind {
   readonly failed: Promise<string>;
 }
 
-/** Opens the configured database, or starts the embedded one. @throws FatalError */
-export async function openDatabase(config: Config): Promise<OpenedDatabase> {
-  const { isPrepareOn, isTlsOn } = config;
-  if (config.databaseUrl !== null) {
-    const target = { url: config.databaseUrl, isPrepareOn, isTlsOn };
-    return { target, embedded: null, close: async () => {} };
-  }
-  const embedded = await startEmbeddedPostgres({ home: config.home });
-  const target = { ...embedded.connection, isPrepareOn, isTlsOn };
-  return { target, embedded, close: () => embedded.stop() };
+/** What a process is given that is one of several. */
+export interface Shared {
+  readonly prepared: Prepared;
+  readonly rateLimiter: RateLimiter;
 }
 
 /**
- * The whole server: database, migrations, first key, change feed, HTTP and WebSocket.
+ * The whole server: database, migrations, first key, change feed, HTTP and WebSocket; with what is
+ * shared it is one of several processes.
  *
  * @throws FatalError in one sentence when it cannot start; nothing is left running then
  */
-export async function startTradewind(config: Config, log: Logger): Promise<Tradewind> {
+export async function startTradewind(
+  config: Config,
+  log: Logger,
+  shared: Shared | null = null,
+): Promise<Tradewind> {
+  const prepared = shared?.prepared ?? null;
   const undo: (() => Promise<void> | void)[] = [];
   try {
-    const opened = await openDatabase(config);
+    const opened = prepared === null ? await openDatabase(config) : openedElsewhere(prepared);
     undo.push(() => opened.close());
-    const appliedMigrations = await migrate(opened.target);
+    const appliedMigrations = prepared?.appliedMigrations ?? (await migrate(opened.target));
     const database = createDatabase({
       target: opened.target,
       slots: config.slots,
@@ -81,7 +80,7 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       analyticsDeadlineMs: config.analyticsDeadlineMs,
     });
     undo.push(() => database.close());
-    await adopt(config, database);
+    if (prepared === null) await adopt(config, database);
 
     const caches = await createCaches({
       database,
@@ -93,29 +92,16 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
       callOf: backgroundCall,
     });
     undo.push(() => caches.close());
-    const parts = { config, log, target: opened.target, database, caches, undo };
-    const { feed, units, authentication } = createWriting(parts);
-    const keyCall = backgroundCall('start.firstKey');
-    const adminKey = await ensureAdminKey(adminKeyFile(config), units, keyCall);
+    const { target } = opened;
+    const writing = createWriting({ config, log, target, database, caches, undo });
+    const { feed, units, authentication } = writing;
+    const adminKey = prepared?.adminKey ?? (await makeAdminKey(config, units));
     await authentication.refresh();
 
-    const maintainer = createMaintainer({
-      units,
-      log,
-      retentionDays: config.retentionDays,
-      takeKeyUses: () => authentication.takeUses(),
-      giveBackKeyUses: (uses) => authentication.giveBackUses(uses),
-    });
-    const schedule = startSchedule({
-      everyMs: MAINTENANCE_EVERY_MS,
-      work: () => maintainer.run(),
-      onError: (error) => log.warn({ err: error }, 'the maintenance failed'),
-    });
-    undo.push(() => schedule.close());
-
+    startMaintenance({ config, log, units, authentication, undo });
     const services = createServices({ config, database, caches, feed, authentication, undo });
     startAlerts({ database, services, units, log, undo });
-    const rateLimiter = createRateLimiter(config.rateLimits);
+    const rateLimiter = shared?.rateLimiter ?? createRateLimiter(config.rateLimits);
     const { isExplorerOn } = config;
     const schema = createSchema();
     const execution = createExecution({ schema, services, units, rateLimiter, isExplorerOn, log });
@@ -144,13 +130,6 @@ export async function startTradewind(config: Config, log: Logger): Promise<Trade
     await undoAll(undo);
     throw error;
   }
-}
-
-/** Makes sure of a database that is opened. @throws FatalError */
-async function adopt({ slots, isNotifyOn }: Config, database: Database): Promise<void> {
-  const beside = isNotifyOn ? NOTIFY_CONNECTIONS : 0;
-  await checkConnections(database, slots, { processes: 1, beside });
-  await adoptHistory(database.trading.sql(backgroundCall('start.adoptHistory')));
 }
 
 /** The change feed, the units of work and the keys: each commit is told to all of them. */
@@ -235,6 +214,29 @@ function createServices(parts: {
   };
 }
 
+function startMaintenance(parts: {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly units: UnitsOfWork;
+  readonly authentication: Authentication;
+  readonly undo: (() => Promise<void> | void)[];
+}): void {
+  const { config, log, units, authentication, undo } = parts;
+  const maintainer = createMaintainer({
+    units,
+    log,
+    retentionDays: config.retentionDays,
+    takeKeyUses: () => authentication.takeUses(),
+    giveBackKeyUses: (uses) => authentication.giveBackUses(uses),
+  });
+  const schedule = startSchedule({
+    everyMs: MAINTENANCE_EVERY_MS,
+    work: () => maintainer.run(),
+    onError: (error) => log.warn({ err: error }, 'the maintenance failed'),
+  });
+  undo.push(() => schedule.close());
+}
+
 /** Holds the figures of this process against the alert rules, from now on. */
 function startAlerts(parts: {
   readonly database: Database;
@@ -310,12 +312,6 @@ async function undoAll(undo: (() => Promise<void> | void)[]): Promise<void> {
 
 const MAINTENANCE_EVERY_MS = 60_000;
 const READY_MS = 1000;
-const BACKGROUND_MS = 10_000;
-
-/** For what no client asked for. */
-function backgroundCall(operationName: string, timeMs = BACKGROUND_MS): Call {
-  return { requestId: operationName, operationName, deadlineAt: performance.now() + timeMs };
-}
 
 async function isReady(database: Database): Promise<boolean> {
   try {

@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Config, readConfig } from '../config.ts';
 import { createDatabase, type Database } from '../datasources/database.ts';
-import { createLog, openDatabase } from '../main.ts';
+import { createLog } from '../main.ts';
 import { migrate } from '../migrations/migrate.ts';
+import { openDatabase } from '../prepare.ts';
 import type { Call } from '../datasources/lane.ts';
 
 /** A migrated database for a command that runs without a server. */

@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { readConfig } from '../config.ts';
 import { FatalError } from '../errors.ts';
 import { createLog, startTradewind, type Tradewind } from '../main.ts';
+import { runWorker } from '../worker.ts';
+import { startWorkers, type Workers } from '../workers.ts';
 
 /** A server that runs until a signal ends it. */
 export interface Serving {
@@ -24,6 +26,14 @@ export function addStartCommand(program: Command): void {
     });
 }
 
+/** What `tradewind start` starts where WORKERS asks for several processes. */
+export function addWorkerCommand(program: Command): void {
+  program.command('worker', { hidden: true }).action(() => {
+    const config = readConfig();
+    return runWorker(config, createLog(config));
+  });
+}
+
 /**
  * Starts the server, says what runs where, and ends it on SIGINT or SIGTERM.
  *
@@ -32,7 +42,8 @@ export function addStartCommand(program: Command): void {
 export async function startServing(): Promise<Serving> {
   const config = readConfig();
   const log = createLog(config);
-  const tradewind = await startTradewind(config, log);
+  const start = config.workers > 1 ? startWorkers : startTradewind;
+  const tradewind: Workers | Tradewind = await start(config, log);
   process.stdout.write(`${describe(tradewind)}\n`);
   const stopped = untilStopped(tradewind);
   return {
@@ -43,7 +54,7 @@ export async function startServing(): Promise<Serving> {
   };
 }
 
-async function untilStopped(tradewind: Tradewind): Promise<void> {
+async function untilStopped(tradewind: Workers | Tradewind): Promise<void> {
   const signal = new Promise<string>((resolve) => {
     for (const name of ['SIGINT', 'SIGTERM'] as const) {
       process.once(name, () => {
@@ -60,7 +71,8 @@ async function untilStopped(tradewind: Tradewind): Promise<void> {
   process.stdout.write('Stopped.\n');
 }
 
-function describe({ url, config, embedded, appliedMigrations, adminKey }: Tradewind): string {
+function describe(tradewind: Workers | Tradewind): string {
+  const { url, config, embedded, appliedMigrations, adminKey } = tradewind;
   const database =
     embedded === null
       ? 'DATABASE_URL'
@@ -73,6 +85,7 @@ function describe({ url, config, embedded, appliedMigrations, adminKey }: Tradew
     `  WebSocket   ${url.replace('http', 'ws')}/graphql (graphql-transport-ws)`,
     `  Database    ${database}${migrations === 0 ? '' : `; ${migrations} migrations applied`}`,
     ...(config.redisUrl === null ? [] : ['  Redis       wake-ups between nodes']),
+    ...(config.workers === 1 ? [] : [`  Workers     ${config.workers} processes`]),
     ...keyLines(adminKey),
     '',
   ].join('\n');

@@ -5,7 +5,7 @@ import { addExportCommand } from './export.ts';
 import { addKeysCommand } from './keys.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addSchemaCommand } from './schema.ts';
-import { addStartCommand, startServing } from './start.ts';
+import { addStartCommand, addWorkerCommand, startServing } from './start.ts';
 import { addVerifyCommand } from './verify.ts';
 
 const WRONG_USAGE = 2;
@@ -17,6 +17,7 @@ const program = new Command('tradewind')
   .showHelpAfterError();
 
 addStartCommand(program);
+addWorkerCommand(program);
 addDemoCommand(program, startServing);
 addMigrateCommand(program);
 addKeysCommand(program);

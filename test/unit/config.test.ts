@@ -25,6 +25,7 @@ describe('readConfig', () => {
       isTlsOn: true,
       redisUrl: null,
       isNotifyOn: false,
+      workers: 1,
       isCacheOn: true,
       home: resolve('.tradewind'),
       logLevel: 'error',
@@ -58,10 +59,25 @@ describe('readConfig', () => {
     expect(readConfig({ NODE_ENV: 'production', EXPLORE: 'on' }).isExplorerOn).toBe(true);
   });
 
-  it('lets the database wake nodes where it is told to and there is no Redis', () => {
+  it('gives all workers together no more than 50 connections, and each one of every lane', () => {
+    for (const NODE_ENV of ['development', 'production']) {
+      for (let workers = 1; workers <= 10; workers += 1) {
+        const { slots, isNotifyOn } = readConfig({ NODE_ENV, WORKERS: String(workers) });
+        const sizes = Object.values(slots);
+        const each = sizes.reduce((sum, size) => sum + size, isNotifyOn ? 1 : 0);
+        expect(workers * each).toBeLessThanOrEqual(50);
+        expect(Math.min(...sizes)).toBeGreaterThanOrEqual(1);
+      }
+    }
+    expect(readConfig({ WORKERS: '2' }).slots).toEqual(readConfig({}).slots);
+  });
+
+  it('lets the database wake nodes where there are several and no Redis', () => {
+    expect(readConfig({ WORKERS: '2' }).isNotifyOn).toBe(true);
     expect(readConfig({ NOTIFY: 'on' }).isNotifyOn).toBe(true);
+    expect(readConfig({ WORKERS: '2', NOTIFY: 'off' }).isNotifyOn).toBe(false);
     const REDIS_URL = 'redis://localhost:6379';
-    expect(readConfig({ NOTIFY: 'on', REDIS_URL }).isNotifyOn).toBe(false);
+    expect(readConfig({ WORKERS: '2', NOTIFY: 'on', REDIS_URL }).isNotifyOn).toBe(false);
   });
 
   it('takes what the variables say', () => {
