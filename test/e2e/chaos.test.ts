@@ -20,28 +20,49 @@ const SECONDS = Number(process.env.CHAOS_SECONDS ?? 12);
 const ACCOUNTS = 4;
 const WRITERS = 8;
 const SUBSCRIBERS = 50;
-const NODES = 2;
+
+interface Setup {
+  readonly name: string;
+  readonly seconds: number;
+  readonly nodes: number;
+  /** Of each node. */
+  readonly workers: number;
+  readonly hasRedis: boolean;
+}
+
+const SETUPS: readonly Setup[] = [
+  { name: 'two nodes and Redis', seconds: SECONDS, nodes: 2, workers: 1, hasRedis: true },
+  {
+    name: 'two workers',
+    // A worker is killed twice at least.
+    seconds: Math.max(10, SECONDS / 2),
+    nodes: 1,
+    workers: 2,
+    hasRedis: false,
+  },
+];
 
 let database: TestDatabase;
-let redis: TestRedis;
+let redis: TestRedis | null;
 let home: string;
 let sql: postgres.Sql;
 const nodes: NodeProcess[] = [];
 const followers: Follower[] = [];
 
-beforeEach(async () => {
+async function start({ hasRedis, nodes: count, workers }: Setup): Promise<void> {
   database = await createTestDatabase();
-  redis = await startTestRedis();
+  redis = hasRedis ? await startTestRedis() : null;
   home = await mkdtemp(join(tmpdir(), 'tw-chaos-'));
   sql = connect(database.target, { statementTimeoutMs: 0, applicationName: 'chaos' });
   // One after the other: the first one makes the key.
-  while (nodes.length < NODES) nodes.push(await startNode(environment()));
-});
+  while (nodes.length < count) nodes.push(await startNode(environment(workers)));
+}
 
-function environment(): Readonly<Record<string, string>> {
+function environment(workers: number): Readonly<Record<string, string>> {
   return {
     DATABASE_URL: databaseUrl(database.target),
-    REDIS_URL: redis.url,
+    ...(redis === null ? {} : { REDIS_URL: redis.url }),
+    WORKERS: String(workers),
     TRADEWIND_HOME: home,
     LOG_LEVEL: 'fatal',
   };
@@ -53,16 +74,18 @@ afterEach(async () => {
     running.child.kill('SIGKILL');
     await running.ended;
   }
-  await redis.stop();
+  await redis?.stop();
   await sql.end({ timeout: 1 });
   await database.drop();
   await rm(home, { recursive: true, force: true });
 });
 
-describe.skipIf(!HAS_REDIS)('two nodes and Redis', () => {
+describe.each(SETUPS.filter(({ hasRedis }) => HAS_REDIS || !hasRedis))('$name', (setup) => {
+  beforeEach(() => start(setup));
+
   const test = 'lose, repeat and tear nothing while all around is killed';
-  it(test, { timeout: SECONDS * 1000 + 180_000 }, async () => {
-    const { traders, broken, lost } = await trade();
+  it(test, { timeout: setup.seconds * 1000 + 180_000 }, async () => {
+    const { traders, broken, lost } = await trade(setup);
 
     expect(traders.failures).toEqual([]);
     await expectUnits(traders);
@@ -70,18 +93,22 @@ describe.skipIf(!HAS_REDIS)('two nodes and Redis', () => {
     expect(lost).toEqual([]);
     expect(nodes.flatMap(({ crashes }) => crashes)).toEqual([]);
     const sums = sumsOf(compared);
-    print(traders, broken, sums);
+    print(setup, traders, broken, sums);
     expect(sums).toMatchObject({ missed: 0, repeated: 0, gaps: 0, duplicates: 0, resets: 0 });
     // Else it was not much of a test.
     expect(sums.changes).toBeGreaterThan(0);
-    for (const count of Object.values(broken)) expect(count).toBeGreaterThan(0);
+    const { sockets, backends, nodes: killedNodes, workers, redis: killedRedis } = broken;
+    for (const count of [sockets, backends, killedNodes + workers]) {
+      expect(count).toBeGreaterThan(0);
+    }
+    expect(killedRedis > 0).toBe(setup.hasRedis);
     for (const node of nodes) expect(await node.stop()).toEqual([0, null]);
-    expect(await startProcess(environment(), 'verify').ended).toEqual([0, null]);
+    expect(await startProcess(environment(1), 'verify').ended).toEqual([0, null]);
   });
 });
 
 /** Clients that write and clients that read, while what they stand on is broken all the time. */
-async function trade() {
+async function trade({ seconds, workers }: Setup) {
   const key = /First key\s+(\S+)/.exec(nodes[0]?.process.output.stdout ?? '')?.[1] ?? '';
   const accounts = await Promise.all(Array.from({ length: ACCOUNTS }, () => makeAccount({ sql })));
   const account = (index: number) => accounts[index % ACCOUNTS] ?? '';
@@ -97,7 +124,8 @@ async function trade() {
   const writing = Array.from({ length: WRITERS }, (_none, index) => account(index));
   const traders = startTraders(writing, () => ({ url: url(), key }));
   onTestFinished(() => traders.abandon());
-  const broken = await breakThings({ sql, nodes, redis, followers }, SECONDS * 1000);
+  const things = { sql, nodes, redis, followers, key, hasWorkers: workers > 1 };
+  const broken = await breakThings(things, seconds * 1000);
   await traders.stop();
   return { traders, broken, lost };
 }
@@ -145,11 +173,11 @@ function sumsOf(compared: readonly Awaited<ReturnType<typeof compare>>[]): Sums 
   return sums;
 }
 
-function print(traders: Traders, broken: Broken, sums: Sums): void {
+function print({ name, seconds }: Setup, traders: Traders, broken: Broken, sums: Sums): void {
   const { units, rolledBack, retries, replays } = traders.counts;
   const killed = Object.entries(broken).map(([what, count]) => `${count} ${what}`);
   process.stdout.write(
-    `chaos, two nodes and Redis, ${SECONDS} s: killed ${killed.join(', ')}; ${units} units, ` +
+    `chaos, ${name}, ${seconds} s: killed ${killed.join(', ')}; ${units} units, ` +
       `${rolledBack} rolled back, ${retries} sent again, ${replays} answered from their key; ` +
       `${SUBSCRIBERS} readers of ${sums.changes} changes, ${sums.events} events: ` +
       `${sums.missed} missed, ${sums.repeated} repeated, ${sums.gaps} gaps, ` +
