@@ -12,6 +12,7 @@ import { predictionLines } from './predictions.ts';
 import { recordTradesLines } from './record-trades.ts';
 import { streamLines } from './stream.ts';
 import { formatTable, isMet, type Line } from './table.ts';
+import { workerLines } from './workers.ts';
 import { startPostgres } from './world.ts';
 
 /**
@@ -29,6 +30,7 @@ const LINES: Readonly<Record<string, Line>> = {
   frames: frameLines,
   predictionAccuracy: accuracyLines,
   stream: streamLines,
+  workers: workerLines,
   memory: memoryLine,
 };
 

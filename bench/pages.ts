@@ -24,8 +24,8 @@ const PAGE = `query BenchPage($from: DateTime, $first: Int) {
 const OPEN_POSITIONS = `mutation BenchOpen($input: OpenPositionsInput!) {
   openPositions(input: $input) { counts { created } } }`;
 
-const CONNECTIONS = 8;
-const ROWS = 50;
+export const CONNECTIONS = 8;
+export const ROWS = 50;
 const POSITIONS = 1000;
 /** As many connections to the database as the product's queries have. */
 const DRIVERS = 4;
@@ -35,10 +35,15 @@ const CACHED_ACCEPT = 0.5;
 
 export async function pageLines(bench: Bench): Promise<readonly Result[]> {
   return withWorld(bench, 'pages', async (world) => {
-    const items = Array.from({ length: POSITIONS }, (_none, index) => itemOf(`P${index}USDT`));
-    await world.client.query(OPEN_POSITIONS, { input: { account: 'main', items } });
+    await openPositions(world);
     return [await measureUncached(world, bench), await measureCached(world, bench)];
   });
+}
+
+/** What pages are read of. */
+export async function openPositions({ client }: World): Promise<void> {
+  const items = Array.from({ length: POSITIONS }, (_none, index) => itemOf(`P${index}USDT`));
+  await client.query(OPEN_POSITIONS, { input: { account: 'main', items } });
 }
 
 function itemOf(symbol: string) {
@@ -127,14 +132,14 @@ function startWriting({ client }: World): () => Promise<void> {
   };
 }
 
-function rate(requests: number): string {
+export function rate(requests: number): string {
   return `${Math.round(requests).toLocaleString('en')} requests/s`;
 }
 
 let made = 0;
 
 /** Of an instant that no request has named before: nothing can be answered from a cache. */
-function uncachedBody(): Buffer {
+export function uncachedBody(): Buffer {
   made += 1;
   return bodyFrom(
     `2026-01-01T00:00:${String(made / 1e6)
@@ -148,7 +153,7 @@ function bodyFrom(from: string): Buffer {
 }
 
 /** Sends requests on each of eight connections, one after the other. */
-function createReader(
+export function createReader(
   url: string,
   key: string,
   requests: number,

@@ -35,6 +35,11 @@ export interface World {
    * shorter, and both sides would keep the plans of empty tables.
    */
   analyze(): Promise<void>;
+  /** Runs `work` with another server over the database of the product. */
+  withServer<T>(
+    environment: Readonly<Record<string, string>>,
+    work: (url: string) => Promise<T>,
+  ): Promise<T>;
   /** Forgets how late the product's event loop was until now. */
   resetLoopDelay(): void;
   /** How late it was since then, by turns of the loop: the p99 in milliseconds. */
@@ -93,6 +98,14 @@ export async function withWorld<T>(
           await driver.end({ timeout: 1 });
         }
       },
+      async withServer(environment, task) {
+        const another = await startServer(product, home, bench.profileFolder, environment);
+        try {
+          return await task(another.url);
+        } finally {
+          await another.stop();
+        }
+      },
       resetLoopDelay: () => server.resetLoopDelay(),
       readLoopDelayP99: () => server.readLoopDelayP99(),
       product,
@@ -111,7 +124,12 @@ function openDriver({ socketPath, user, database }: PostgresTarget): postgres.Sq
   return postgres(options as postgres.Options<Record<string, postgres.PostgresType>>);
 }
 
-async function startServer(target: PostgresTarget, home: string, profileFolder: string | null) {
+async function startServer(
+  target: PostgresTarget,
+  home: string,
+  profileFolder: string | null,
+  environment: Readonly<Record<string, string>> = {},
+) {
   const host = encodeURIComponent(dirname(target.socketPath ?? ''));
   const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
   const entry = join(import.meta.dirname, '..', 'bin', 'tradewind.js');
@@ -128,6 +146,7 @@ async function startServer(target: PostgresTarget, home: string, profileFolder: 
       RATE_LIMIT_BURST: '1000000000',
       TRADEWIND_HOME: home,
       DATABASE_URL: `postgres://${target.user}@localhost/${target.database}?host=${host}`,
+      ...environment,
     },
   });
   const exited = once(child, 'exit');
