@@ -8,6 +8,7 @@ import type { Unit } from './datasources/unit-of-work.ts';
 import type { HealthMonitor } from './datasources/health.ts';
 import type { MetricHistory } from './datasources/metric-history.ts';
 import type { ChangeFeed } from './subscriptions/change-feed.ts';
+import type { Sharing } from './subscriptions/sharing.ts';
 import type { Traffic } from './datasources/traffic.ts';
 
 /** What every operation has at hand. One is made per operation, and per attempt of a mutation. */
@@ -30,6 +31,8 @@ export interface Context {
   readonly lastEventId: string | null;
   /** Of a subscription: the cursor of the event that was executed last; null: it has none. */
   readonly lastEvent: { cursor: string | null };
+  /** Of a subscription that may be told together with others; null: it is alone. */
+  readonly sharing: Sharing | null;
   /** The unit of work of a mutation; null in queries and subscriptions. */
   readonly unit: Unit | null;
   readonly services: Services;

@@ -3,7 +3,9 @@ import type { ExecutionResult, GraphQLError } from 'graphql';
 import type { Actor } from './access.ts';
 import type { Authentication } from './authentication.ts';
 import { AppError } from './errors.ts';
+import { type Outlet, TOGETHER_BYTES_MAX } from './outlet.ts';
 import type { RateLimiter } from './rate-limit.ts';
+import type { Frame } from './subscriptions/sharing.ts';
 
 /** A subscription over SSE. */
 interface EventStream {
@@ -54,6 +56,100 @@ export function createEventStreams({
       response.once('close', () => streams.delete(stream));
     },
   };
+}
+
+/** What is told to several, as events among the subscription's own. */
+export function createEventOutlet(response: ServerResponse): Outlet {
+  const told: Frame[] = [];
+  let bytes = 0;
+  let wake = () => {};
+  let onEmpty = () => {};
+
+  function take(): ExecutionResult | null {
+    const frame = told.shift();
+    if (frame === undefined) return null;
+    bytes -= frame.text.length;
+    if (told.length === 0) onEmpty();
+    return resultOf(frame);
+  }
+
+  return {
+    sink: {
+      write(frame) {
+        told.push(frame);
+        bytes += frame.text.length;
+      },
+      flush() {
+        wake();
+        return bytes + response.writableLength <= TOGETHER_BYTES_MAX;
+      },
+      drained: (signal) =>
+        new Promise((resolve, reject) => {
+          if (told.length === 0) return resolve();
+          const abort = () => reject(signal.reason);
+          signal.addEventListener('abort', abort, { once: true });
+          onEmpty = () => {
+            signal.removeEventListener('abort', abort);
+            onEmpty = () => {};
+            resolve();
+          };
+        }),
+    },
+    around(events) {
+      const source = events[Symbol.asyncIterator]();
+      let isAsked = false;
+      let own: (() => IteratorResult<ExecutionResult>) | null = null;
+      /** One promise for all that is told until the subscription has something of its own. */
+      const ask = () => {
+        isAsked = true;
+        const tell = (result: () => IteratorResult<ExecutionResult>) => {
+          own = result;
+          wake();
+        };
+        source.next().then(
+          (result) => tell(() => result),
+          (error: unknown) =>
+            tell(() => {
+              throw error;
+            }),
+        );
+      };
+      return {
+        [Symbol.asyncIterator]: () => ({
+          async next() {
+            for (;;) {
+              const value = take();
+              if (value !== null) return { done: false, value };
+              if (own !== null) {
+                const result = own;
+                own = null;
+                isAsked = false;
+                return result();
+              }
+              if (!isAsked) ask();
+              await new Promise<void>((resolve) => {
+                wake = resolve;
+              });
+            }
+          },
+          return: async () => (await source.return?.()) ?? { done: true, value: undefined },
+        }),
+      };
+    },
+  };
+}
+
+const shared = new WeakSet<ExecutionResult>();
+
+/** Whether a result was made for several. */
+export function isShared(result: ExecutionResult): boolean {
+  return shared.has(result);
+}
+
+function resultOf({ text, cursor }: Frame): ExecutionResult {
+  const result = { stringify: () => `${text}\nid: ${cursor}` } as ExecutionResult;
+  shared.add(result);
+  return result;
 }
 
 /**

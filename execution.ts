@@ -24,7 +24,7 @@ import type { Call, Lane } from './datasources/lane.ts';
 import { MissingPartitionError } from './datasources/prediction.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import type { RateLimiter } from './rate-limit.ts';
-import { withEventId, withLastError } from './event-streams.ts';
+import { isShared, withEventId, withLastError } from './event-streams.ts';
 import { sourceOf, toPublicError, toPublicResult } from './edge.ts';
 import { AppError } from './errors.ts';
 import { useFrameAnswers } from './frame-answer.ts';
@@ -33,7 +33,10 @@ import { useFreshness } from './freshness.ts';
 import { boundFilters, boundLists, createBudget, limitRule, TOKENS_MAX } from './limits.ts';
 import type { MinCommit } from './min-commit.ts';
 import { executeRows } from './row-executor.ts';
+import type { Outlet } from './outlet.ts';
+import { type SharedOperation, sharingOf } from './shared-execution.ts';
 import { toStored } from './stored-answer.ts';
+import { createGroups } from './subscriptions/sharing.ts';
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,200}$/;
 
@@ -57,6 +60,8 @@ export interface Operation {
    * @throws AppError to refuse it
    */
   onStream?(): void;
+  /** Of a subscription: where its events go. Left out: it is told alone. */
+  openOutlet?(): Outlet;
   readonly frames: AnswerFrames;
 }
 
@@ -89,6 +94,7 @@ export function createExecution(options: ExecutionOptions) {
   const { schema, services, units, log } = options;
   boundLists(schema);
   boundFilters(schema);
+  const groups = createGroups();
   const givenParams: Plugin<OperationContext> = {
     onRequestParse: ({ serverContext, setRequestParser }) => {
       const { given } = serverContext as unknown as OperationContext;
@@ -115,14 +121,18 @@ export function createExecution(options: ExecutionOptions) {
       const context = args.contextValue as unknown as Context & OperationContext;
       Object.assign(context, readingPerEvent(context));
       const isOverSse = context.operation.onStream !== undefined;
+      const outlet = share({ args, context, groups, log });
       return {
         onSubscribeResult: ({ result, setResult }) => {
           if (isResult(result)) setResult(toPublicResult(result, requestId, log));
           else if (Symbol.asyncIterator in result && isOverSse) {
-            setResult(withLastError(result, (error) => toPublicError(error, requestId, log)));
+            const events = outlet === null ? result : outlet.around(result);
+            setResult(withLastError(events, (error) => toPublicError(error, requestId, log)));
           }
           return {
             onNext: ({ result: next, setResult: setNext }) => {
+              // It was counted and made public for all.
+              if (isShared(next)) return;
               services.traffic.delivered(1);
               const shown = toPublicResult(next, requestId, log);
               setNext(isOverSse ? withEventId(shown, context.lastEvent.cursor) : shown);
@@ -200,6 +210,7 @@ function createContext(initial: OperationContext, services: Services): Context &
     reads,
     lastEventId: operation.lastEventId,
     lastEvent: { cursor: null },
+    sharing: null,
     unit: null,
     services,
   };
@@ -224,6 +235,34 @@ function readingPerEvent(context: Context & OperationContext) {
   };
   const datasources = datasourcesOf(services.database.interactive, call);
   return { call, datasources: restrict(datasources, actor) };
+}
+
+/** Where the events go; null: it is told alone. */
+function share(operation: Omit<SharedOperation, 'outlet' | 'openContext'>): Outlet | null {
+  const { context } = operation;
+  const outlet = context.operation.openOutlet?.() ?? null;
+  if (outlet === null) return null;
+  const openContext = () => contextOfAll(context);
+  Object.assign(context, { sharing: sharingOf({ ...operation, outlet, openContext }) });
+  return outlet;
+}
+
+/** For the events of a group: it outlives each of its members, and those are asked for one by one. */
+function contextOfAll(context: Context & OperationContext): Context {
+  const { signal: _signal, ...call } = context.call;
+  const { services, actor } = context;
+  const lasting = { ...context, call };
+  const reading = readingPerEvent(lasting);
+  return {
+    ...lasting,
+    ...reading,
+    analytics: restrict(datasourcesOf(services.database.analytics, reading.call), actor),
+    budget: createBudget(reading.call),
+    lastEventId: null,
+    lastEvent: { cursor: null },
+    sharing: null,
+    services: { ...services, isCurrent: () => true },
+  };
 }
 
 async function runMutation(

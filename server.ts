@@ -8,7 +8,7 @@ import type { Authentication } from './authentication.ts';
 import { isBounded, parseBody, readBody } from './body.ts';
 import { toPublicError } from './edge.ts';
 import { AppError, FatalError } from './errors.ts';
-import { createEventStreams, type EventStreams } from './event-streams.ts';
+import { createEventOutlet, createEventStreams, type EventStreams } from './event-streams.ts';
 import type { createExecution, Operation } from './execution.ts';
 import type { FrameExports } from './frame-export.ts';
 import { type AnswerFrames, type FrameMemory, framesInText } from './frame-memory.ts';
@@ -238,7 +238,14 @@ async function handleGraphql(
       streams.hold({ actor, response, ending });
       release();
     };
-    const operation: Operation = { ...arrival, signal: ending.signal, onStream, frames };
+    const openOutlet = () => createEventOutlet(response);
+    const operation: Operation = {
+      ...arrival,
+      signal: ending.signal,
+      onStream,
+      openOutlet,
+      frames,
+    };
     if (body === null) {
       response.setHeader(REQUEST_ID_HEADER, requestId);
       return await execution.handle(request, response, { operation });

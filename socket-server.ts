@@ -9,10 +9,11 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import type { Actor } from './access.ts';
 import { toPublicError } from './edge.ts';
 import { AppError } from './errors.ts';
-import type { OperationParams } from './execution.ts';
+import type { Operation, OperationParams } from './execution.ts';
 import type { Release } from './rate-limit.ts';
 import { framesInText } from './frame-memory.ts';
 import type { ServerOptions } from './server.ts';
+import { createSocketOutlet } from './socket-outlet.ts';
 
 const FRAME_BYTES_MAX = 64 * 1024;
 const OPERATIONS_PER_SOCKET_MAX = 100;
@@ -69,14 +70,14 @@ export function createSocketServer(options: ServerOptions): SocketServer {
     upgrade(request, socket, head) {
       const status = refusal(request);
       if (status !== null) {
-        end(socket, status);
+        refuse(socket, status);
         return;
       }
       let release: Release;
       try {
         release = options.rateLimiter.openSocket();
       } catch {
-        end(socket, '503 Service Unavailable', 'Retry-After: 1\r\n');
+        refuse(socket, '503 Service Unavailable', 'Retry-After: 1\r\n');
         return;
       }
       socket.once('close', release);
@@ -106,7 +107,11 @@ export function createSocketServer(options: ServerOptions): SocketServer {
 
 /** Its key has ended: the client may come again with another one. */
 function forbid(socket: WebSocket): void {
-  socket.close(CLOSE.forbidden, 'The key has ended.');
+  end(socket, CLOSE.forbidden, 'The key has ended.');
+}
+
+function end(socket: WebSocket, code: number, reason: string): void {
+  socket.close(code, reason);
   // Whoever does not answer would keep its streams.
   setTimeout(() => socket.terminate(), CLOSE_WAIT_MS).unref();
 }
@@ -130,7 +135,7 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
     onClose: ({ extra }) => {
       actors.delete(extra.socket);
     },
-    onSubscribe: async ({ extra, subscriptions }, _id, payload) => {
+    onSubscribe: async ({ extra, subscriptions }, id, payload) => {
       const requestId = randomUUID();
       let release: Release = () => {};
       try {
@@ -145,7 +150,8 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
           throw new AppError('RATE_LIMITED', message, { retryAfterMs: 1000 });
         }
         release = options.rateLimiter.admit(actor);
-        const prepared = await prepare(options, requestId, actor, payload);
+        const openOutlet = () => createSocketOutlet(extra.socket, extra.request.socket, id);
+        const prepared = await prepare(options, { requestId, actor, openOutlet }, payload);
         // What follows at once releases it.
         if ('schema' in prepared) return { ...prepared, release } satisfies PreparedArgs;
         release();
@@ -173,13 +179,12 @@ async function run(args: PreparedArgs, how: 'execute' | 'subscribe') {
 /** Parses and validates an operation with the engine that HTTP uses. */
 async function prepare(
   { execution, log }: ServerOptions,
-  requestId: string,
-  actor: Actor,
+  arrival: Pick<Operation, 'requestId' | 'actor' | 'openOutlet'>,
   params: OperationParams,
 ): Promise<Omit<PreparedArgs, 'release'> | readonly GraphQLError[]> {
-  const operation = {
-    requestId,
-    actor,
+  const { requestId } = arrival;
+  const operation: Operation = {
+    ...arrival,
     deadlineMs: null,
     idempotencyKey: null,
     minCommits: [],
@@ -215,7 +220,7 @@ function toSocketError(error: unknown, requestId: string, log: Logger): GraphQLE
   return new GraphQLError(message, { nodes, source, positions, path, extensions });
 }
 
-function end(socket: Socket, status: string, headers = ''): void {
+function refuse(socket: Socket, status: string, headers = ''): void {
   socket.end(`HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 

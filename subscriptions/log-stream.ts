@@ -7,6 +7,7 @@ import { AppError } from '../errors.ts';
 import type { FeedReader, Watch } from './change-feed.ts';
 import { createConflation, type Told } from './conflation.ts';
 import { type Opening, open, plainEvent, reopen } from './opening.ts';
+import type { SharedEvent, Stand } from './sharing.ts';
 
 export type EventKind = 'SNAPSHOT' | 'CAUGHT_UP' | 'CHANGE' | 'LEFT' | 'HEARTBEAT' | 'RESET';
 
@@ -109,13 +110,12 @@ const PERMISSION_CHECK_MS = 10_000;
  * @throws AppError NOT_FOUND, UNAVAILABLE when it cannot begin; SLOW_CONSUMER when its snapshot
  * was given up; UNAUTHENTICATED, FORBIDDEN once the actor may no longer
  */
-export async function* streamLog<Row, Event>(
+export async function* streamLog<Row, Event extends SharedEvent>(
   options: LogStream<Row, Event>,
   signal: AbortSignal,
 ): AsyncGenerator<Event, void, undefined> {
-  const { requestId, operationName, services } = options.context;
-  const watch = services.feed.watch(options.accountId);
-  const reader: FeedReader = { requestId, operationName, signal };
+  const reading = beginReading(options, signal);
+  const { watch, reader } = reading;
   try {
     let opening = await open(options, watch, reader);
     for (;;) {
@@ -123,7 +123,7 @@ export async function* streamLog<Row, Event>(
         assertStillMay(options);
         yield options.toEvent(event);
       }
-      yield* follow(options, opening, watch, reader);
+      yield* follow(options, opening, reading);
       opening = await reopen(options, watch, reader);
     }
   } finally {
@@ -131,24 +131,58 @@ export async function* streamLog<Row, Event>(
   }
 }
 
+/** What a stream has in hand as long as it reads. */
+interface Reading {
+  readonly watch: Watch;
+  readonly reader: FeedReader;
+}
+
+function beginReading<Row, Event>(
+  { context, accountId }: LogStream<Row, Event>,
+  signal: AbortSignal,
+): Reading {
+  const { requestId, operationName, services } = context;
+  const watch = services.feed.watch(accountId);
+  return { watch, reader: { requestId, operationName, signal } };
+}
+
+/** What all members of a group are told, from where it stands; it ends as `follow` does. */
+async function* followForAll<Row, Event extends SharedEvent>(
+  options: LogStream<Row, Event>,
+  stand: Stand,
+  signal: AbortSignal,
+): AsyncGenerator<Event, void, undefined> {
+  const { requestId, operationName, services } = options.context;
+  const watch = services.feed.watch(options.accountId);
+  const reader = { requestId, operationName, signal };
+  const opening = { place: stand.place, lastSeq: stand.lastSeq, events: [], goalSeq: null };
+  try {
+    yield* follow(options, opening, { watch, reader });
+  } finally {
+    watch.release();
+  }
+}
+
 /** Ends when what comes after its place cannot be told any more. */
-async function* follow<Row, Event>(
+async function* follow<Row, Event extends SharedEvent>(
   options: LogStream<Row, Event>,
   opening: Opening<Row>,
-  watch: Watch,
-  reader: FeedReader,
+  reading: Reading,
 ): AsyncGenerator<Event, void, undefined> {
+  const { watch, reader } = reading;
   const { heartbeatMs, feed } = options.context.services;
   const { nowMs } = feed.clock;
   const conflation = createConflation<Pending<Row>>(options.minIntervalMs, mergePending);
-  const chain = createChain(opening.place.seq);
   let { place, goalSeq } = opening;
+  let chain = createChain(opening.lastSeq ?? String(place.seq));
   // Everything up to here was told; what is held back comes after it.
   let told = place;
+  let seenSeq = String(place.seq);
   let spokeAtMs = nowMs();
   const say = (event: LogEvent<Row>): Event => {
     assertStillMay(options);
     spokeAtMs = nowMs();
+    seenSeq = event.seq;
     return options.toEvent(event);
   };
   for (;;) {
@@ -184,11 +218,43 @@ async function* follow<Row, Event>(
       else spokeAtMs = nowMs();
     }
     if (last !== undefined) continue;
+    const isAtRest = conflation.size === 0;
+    const at = { place, lastSeq: chain.last(), seenSeq };
+    const stand = isAtRest ? await withOthers(options, at, reading) : null;
+    if (stand !== null) {
+      ({ place, seenSeq } = stand);
+      told = place;
+      chain = createChain(stand.lastSeq);
+      spokeAtMs = nowMs();
+      continue;
+    }
     const heartMs = Math.max(1, spokeAtMs + heartbeatMs - nowMs());
     const roundMs = conflation.waitMs(nowMs()) ?? heartMs;
     const timeMs = Math.min(heartMs, roundMs, PERMISSION_CHECK_MS);
     await watch.wait(place, { timeMs, signal: reader.signal });
   }
+}
+
+/** Is told by a group for as long as it can; null: there is none that it can join now. */
+async function withOthers<Row, Event extends SharedEvent>(
+  options: LogStream<Row, Event>,
+  at: Stand,
+  { reader: { signal } }: Reading,
+): Promise<Stand | null> {
+  const { sharing, actor } = options.context;
+  if (sharing === null) return null;
+  const told = sharing.groups.join<Event>({
+    sharing,
+    actor,
+    at,
+    signal,
+    follow: (context, from, ended) => followForAll({ ...options, context }, from, ended),
+  });
+  if (told === null) return null;
+  const stand = await told;
+  // It goes on at its own pace: after what was written for it.
+  await sharing.sink.drained(signal);
+  return stand;
 }
 
 /** @throws AppError UNAUTHENTICATED once the key is revoked or has expired; FORBIDDEN */
@@ -247,8 +313,8 @@ function mergePending<Row>(earlier: Pending<Row>, later: Pending<Row>): Pending<
 }
 
 /** The seqs of what is sent: events of one change share theirs, and the one before. */
-function createChain(fromSeq: number) {
-  let previous = String(fromSeq);
+function createChain(fromSeq: string) {
+  let previous = fromSeq;
   let current = previous;
   return {
     previousOf(seq: string): string {

@@ -12,6 +12,8 @@ export interface Opening<Row> {
   readonly events: Iterable<LogEvent<Row>>;
   /** CAUGHT_UP is sent when the place is there; null: it is among the events. */
   readonly goalSeq: number | null;
+  /** The change that was told before; left out: what comes next is the first. */
+  readonly lastSeq?: string;
 }
 
 /** @throws AppError NOT_FOUND, UNAVAILABLE when it cannot begin */

@@ -101,6 +101,7 @@ export function makeContext(
     reads: caches.results.open(),
     lastEventId: null,
     lastEvent: { cursor: null },
+    sharing: null,
     unit: null,
     services: {
       database,

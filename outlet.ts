@@ -1,0 +1,13 @@
+import type { ExecutionResult } from 'graphql';
+import type { Sink } from './subscriptions/sharing.ts';
+
+/** Where the events of one subscription leave this process, whatever the transport. */
+export interface Outlet {
+  /** For what is told to several at once. */
+  readonly sink: Sink;
+  /** The events that the transport is to send: its own, and those of the sink where it takes them. */
+  around(events: AsyncIterable<ExecutionResult>): AsyncIterable<ExecutionResult>;
+}
+
+/** What a client may have untaken in this process and still be told with others. */
+export const TOGETHER_BYTES_MAX = 64 * 1024;
