@@ -59,7 +59,7 @@ export function createEventStreams({
 }
 
 /** What is told to several, as events among the subscription's own. */
-export function createEventOutlet(response: ServerResponse): Outlet {
+export function createEventOutlet(response: ServerResponse, ending: AbortController): Outlet {
   const told: Frame[] = [];
   let bytes = 0;
   let wake = () => {};
@@ -75,6 +75,9 @@ export function createEventOutlet(response: ServerResponse): Outlet {
 
   return {
     sink: {
+      get unsentBytes() {
+        return bytes + response.writableLength;
+      },
       write(frame) {
         told.push(frame);
         bytes += frame.text.length;
@@ -135,6 +138,10 @@ export function createEventOutlet(response: ServerResponse): Outlet {
           return: async () => (await source.return?.()) ?? { done: true, value: undefined },
         }),
       };
+    },
+    onSlow(error) {
+      ending.abort(error);
+      setTimeout(() => response.destroy(), CLOSE_WAIT_MS).unref();
     },
   };
 }

@@ -238,7 +238,7 @@ async function handleGraphql(
       streams.hold({ actor, response, ending });
       release();
     };
-    const openOutlet = () => createEventOutlet(response);
+    const openOutlet = () => createEventOutlet(response, ending);
     const operation: Operation = {
       ...arrival,
       signal: ending.signal,

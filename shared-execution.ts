@@ -41,6 +41,7 @@ export function sharingOf(operation: SharedOperation): Sharing {
       return key;
     },
     sink: outlet.sink,
+    onSlow: outlet.onSlow,
     begin: () => begin(operation),
   };
 }

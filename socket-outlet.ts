@@ -10,14 +10,22 @@ const AS_TEXT = { binary: false } as const;
  * Sends what is told to several as `next` messages of one operation, in which only its id differs.
  * What the library sends for the same operation goes the same way, so the order holds.
  */
-export function createSocketOutlet(socket: WebSocket, connection: Socket, id: string): Outlet {
-  return { sink: createSink(socket, connection, id), around: (events) => events };
+export function createSocketOutlet(
+  socket: WebSocket,
+  connection: Socket,
+  id: string,
+  onSlow: Outlet['onSlow'],
+): Outlet {
+  return { sink: createSink(socket, connection, id), around: (events) => events, onSlow };
 }
 
 function createSink(socket: WebSocket, connection: Socket, id: string): Sink {
   const head = Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`);
   let isCorked = false;
   return {
+    get unsentBytes() {
+      return socket.bufferedAmount;
+    },
     write(frame) {
       if (socket.readyState !== WebSocket.OPEN) return;
       // What is written in one turn goes to the system in one call.

@@ -12,6 +12,7 @@ import { AppError } from './errors.ts';
 import type { Operation, OperationParams } from './execution.ts';
 import type { Release } from './rate-limit.ts';
 import { framesInText } from './frame-memory.ts';
+import type { Outlet } from './outlet.ts';
 import type { ServerOptions } from './server.ts';
 import { createSocketOutlet } from './socket-outlet.ts';
 
@@ -150,7 +151,7 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
           throw new AppError('RATE_LIMITED', message, { retryAfterMs: 1000 });
         }
         release = options.rateLimiter.admit(actor);
-        const openOutlet = () => createSocketOutlet(extra.socket, extra.request.socket, id);
+        const openOutlet = () => outletOf(options, extra, id, requestId);
         const prepared = await prepare(options, { requestId, actor, openOutlet }, payload);
         // What follows at once releases it.
         if ('schema' in prepared) return { ...prepared, release } satisfies PreparedArgs;
@@ -165,6 +166,20 @@ function protocolOf(options: ServerOptions, actors: Map<WebSocket, Actor>): Prot
     execute: (args) => run(args as PreparedArgs, 'execute'),
     subscribe: (args) => run(args as PreparedArgs, 'subscribe'),
   };
+}
+
+function outletOf(
+  { log }: ServerOptions,
+  { socket, request }: Extra,
+  id: string,
+  requestId: string,
+): Outlet {
+  return createSocketOutlet(socket, request.socket, id, (error) => {
+    if (socket.readyState !== socket.OPEN) return;
+    const payload = [toSocketError(error, requestId, log)];
+    socket.send(JSON.stringify({ id, type: 'error', payload }));
+    end(socket, CLOSE.tryLater, 'A reader was too slow.');
+  });
 }
 
 /** To its answer, or until its stream has begun. */

@@ -16,6 +16,7 @@ import {
 import { createGate } from './gate.ts';
 import { createRowHolder, type RowHolder } from './held-rows.ts';
 import { createMarkReader, type MarkReader } from './mark.ts';
+import { createPaces, type Paces } from './pace.ts';
 import { bytesOf } from './ring.ts';
 import { createTail, type Tail } from './tail.ts';
 import { orAborted, sleep, type WaitLimits } from './waits.ts';
@@ -47,6 +48,8 @@ export interface ChangeFeed {
   readonly rows: RowHolder;
   /** What marks say of the positions of their instruments. */
   readonly marks: MarkReader;
+  /** Knows those who do not keep up. */
+  readonly paces: Paces;
   /** Begins to follow an account, until as many watches of it are released. */
   watch(accountId: string): Watch;
   /** Says that this seq is committed: it is read at once instead of after the next poll. */
@@ -117,6 +120,8 @@ export interface Watch {
   newestMarkOf(instrument: string): number;
   /** Resolves when there may be changes after a place, or after `timeMs`. */
   wait(place: Place, limits: WaitLimits): Promise<void>;
+  /** The seq of the newest change in memory, or of the head where there is none. */
+  headSeq(): number;
   /** Whether the end of the log was looked up within this time. */
   isFresh(withinMs: number): boolean;
   /** May be called twice. */
@@ -252,6 +257,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
         if (tail.epoch !== place.epoch || tail.ring.headSeq > place.seq) return;
         await tail.changed.wait(limits);
       },
+      headSeq: () => tail.ring.headSeq,
       isFresh: (withinMs) => clock.nowMs() - follower.polledAtMs <= withinMs,
       release() {
         if (isReleased) return;
@@ -278,6 +284,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
         }),
       patiently,
     }),
+    paces: createPaces(clock),
     watch,
     catchUp,
     catchUpPatiently: (reader, work) => patiently(reader, () => catchUp(reader, work)),

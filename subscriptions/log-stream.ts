@@ -7,6 +7,7 @@ import { AppError } from '../errors.ts';
 import type { FeedReader, Watch } from './change-feed.ts';
 import { createConflation, type Told } from './conflation.ts';
 import { type Opening, open, plainEvent, reopen } from './opening.ts';
+import { NO_PACE, type Pace } from './pace.ts';
 import type { SharedEvent, Stand } from './sharing.ts';
 
 export type EventKind = 'SNAPSHOT' | 'CAUGHT_UP' | 'CHANGE' | 'LEFT' | 'HEARTBEAT' | 'RESET';
@@ -108,25 +109,28 @@ const PERMISSION_CHECK_MS = 10_000;
  * and for none of them once its signal is aborted.
  *
  * @throws AppError NOT_FOUND, UNAVAILABLE when it cannot begin; SLOW_CONSUMER when its snapshot
- * was given up; UNAUTHENTICATED, FORBIDDEN once the actor may no longer
+ * was given up, or when it does not keep up; UNAUTHENTICATED, FORBIDDEN once the actor may no longer
  */
 export async function* streamLog<Row, Event extends SharedEvent>(
   options: LogStream<Row, Event>,
   signal: AbortSignal,
 ): AsyncGenerator<Event, void, undefined> {
   const reading = beginReading(options, signal);
-  const { watch, reader } = reading;
+  const { watch, reader, pace } = reading;
   try {
     let opening = await open(options, watch, reader);
     for (;;) {
       for (const event of opening.events) {
         assertStillMay(options);
+        pace.offer(event.cursor, event.seq);
         yield options.toEvent(event);
+        pace.taken();
       }
       yield* follow(options, opening, reading);
       opening = await reopen(options, watch, reader);
     }
   } finally {
+    pace.close();
     watch.release();
   }
 }
@@ -135,15 +139,21 @@ export async function* streamLog<Row, Event extends SharedEvent>(
 interface Reading {
   readonly watch: Watch;
   readonly reader: FeedReader;
+  readonly pace: Pace;
 }
 
 function beginReading<Row, Event>(
   { context, accountId }: LogStream<Row, Event>,
   signal: AbortSignal,
 ): Reading {
-  const { requestId, operationName, services } = context;
+  const { requestId, operationName, services, sharing } = context;
   const watch = services.feed.watch(accountId);
-  return { watch, reader: { requestId, operationName, signal } };
+  const pace = services.feed.paces.open({
+    headSeq: () => watch.headSeq(),
+    unsentBytes: () => sharing?.sink.unsentBytes ?? 0,
+    onSlow: (error) => sharing?.onSlow(error),
+  });
+  return { watch, reader: { requestId, operationName, signal }, pace };
 }
 
 /** What all members of a group are told, from where it stands; it ends as `follow` does. */
@@ -157,7 +167,7 @@ async function* followForAll<Row, Event extends SharedEvent>(
   const reader = { requestId, operationName, signal };
   const opening = { place: stand.place, lastSeq: stand.lastSeq, events: [], goalSeq: null };
   try {
-    yield* follow(options, opening, { watch, reader });
+    yield* follow(options, opening, { watch, reader, pace: NO_PACE });
   } finally {
     watch.release();
   }
@@ -169,7 +179,7 @@ async function* follow<Row, Event extends SharedEvent>(
   opening: Opening<Row>,
   reading: Reading,
 ): AsyncGenerator<Event, void, undefined> {
-  const { watch, reader } = reading;
+  const { watch, reader, pace } = reading;
   const { heartbeatMs, feed } = options.context.services;
   const { nowMs } = feed.clock;
   const conflation = createConflation<Pending<Row>>(options.minIntervalMs, mergePending);
@@ -183,6 +193,7 @@ async function* follow<Row, Event extends SharedEvent>(
     assertStillMay(options);
     spokeAtMs = nowMs();
     seenSeq = event.seq;
+    pace.offer(event.cursor, event.seq);
     return options.toEvent(event);
   };
   for (;;) {
@@ -205,19 +216,27 @@ async function* follow<Row, Event extends SharedEvent>(
         const previousSeq = chain.previousOf(pending.seq);
         const isLast = round[index + 1]?.seq !== pending.seq;
         yield say(changeEvent(place.epoch, pending, { previousSeq, isLast }));
+        pace.taken();
       }
     }
     if (isCaughtUp) {
       goalSeq = null;
       yield say(plainEvent('CAUGHT_UP', place, chain.last()));
+      pace.taken();
     }
     if (conflation.size === 0) told = place;
     if (nowMs() >= spokeAtMs + heartbeatMs) {
       // While the end of the log is unknown, silence is the honest word.
-      if (watch.isFresh(heartbeatMs)) yield say(plainEvent('HEARTBEAT', told, chain.last()));
-      else spokeAtMs = nowMs();
+      if (!watch.isFresh(heartbeatMs)) spokeAtMs = nowMs();
+      else {
+        yield say(plainEvent('HEARTBEAT', told, chain.last()));
+        pace.taken();
+      }
     }
-    if (last !== undefined) continue;
+    if (last !== undefined) {
+      pace.reached(place.seq, goalSeq === null);
+      continue;
+    }
     const isAtRest = conflation.size === 0;
     const at = { place, lastSeq: chain.last(), seenSeq };
     const stand = isAtRest ? await withOthers(options, at, reading) : null;
@@ -239,7 +258,7 @@ async function* follow<Row, Event extends SharedEvent>(
 async function withOthers<Row, Event extends SharedEvent>(
   options: LogStream<Row, Event>,
   at: Stand,
-  { reader: { signal } }: Reading,
+  { reader: { signal }, pace }: Reading,
 ): Promise<Stand | null> {
   const { sharing, actor } = options.context;
   if (sharing === null) return null;
@@ -252,8 +271,11 @@ async function withOthers<Row, Event extends SharedEvent>(
   });
   if (told === null) return null;
   const stand = await told;
+  const { epoch, seq, hash } = stand.place;
+  pace.offer(encodeCursor(epoch, seq, hash), stand.seenSeq);
   // It goes on at its own pace: after what was written for it.
   await sharing.sink.drained(signal);
+  pace.taken();
   return stand;
 }
 

@@ -1,6 +1,7 @@
 import type { Actor } from '../access.ts';
 import type { Context } from '../context.ts';
 import { type Cursor, decodeCursor } from '../datasources/cursor.ts';
+import type { AppError } from '../errors.ts';
 
 /** Where a reader stands: it was told everything up to `place`, and nothing is held back. */
 export interface Stand {
@@ -30,6 +31,8 @@ export interface Frame {
 
 /** Where the frames of one operation go. */
 export interface Sink {
+  /** Bytes that its client has not taken, as far as this process knows. */
+  readonly unsentBytes: number;
   /** What is written is on its way after the next `flush`, not before. */
   write(frame: Frame): void;
   /** False: its client has taken so little that it has to go on at its own pace. */
@@ -54,6 +57,8 @@ export interface Sharing {
   /** The same for the same document, variables and permissions. */
   readonly key: string;
   readonly sink: Sink;
+  /** Tells the client that it does not keep up, and ends what it has open. */
+  onSlow(error: AppError): void;
   begin(): SharedExecution;
 }
 
