@@ -13,11 +13,11 @@ export async function workerLines(bench: Bench): Promise<readonly Result[]> {
   return withWorld(bench, 'workers', async (world) => {
     await openPositions(world);
     return world.withServer({ WORKERS: String(WORKERS) }, async (url) => {
-      const requests = bench.isQuick ? 200 : 1000;
+      const requests = bench.isQuick ? 100 : 300;
       const { product, limit, ratio } = await race(
         createReader(url, world.key, requests, uncachedBody),
         createReader(world.url, world.key, requests, uncachedBody),
-        bench.isQuick ? 3 : 7,
+        bench.isQuick ? 3 : 5,
       );
       return [
         {
