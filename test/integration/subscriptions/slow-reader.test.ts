@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { BEHIND_MS_MAX } from '../../../subscriptions/pace.ts';
@@ -121,5 +122,64 @@ describe('20 readers that stop reading among 200', () => {
     const again = await openReader(String(error?.extensions.cursor));
     expect([...(first?.seqs ?? []), ...again.seqs]).toEqual(expected);
     for (const { socket } of [...readers, again]) socket.terminate();
+  });
+});
+
+/** A subscription over SSE whose client can stop reading. */
+async function openEvents(): Promise<IncomingMessage> {
+  const sent = request(`${server.url}/graphql`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'text/event-stream',
+      authorization: `Bearer ${server.key}`,
+    },
+  });
+  sent.end(JSON.stringify({ query: WATCH }));
+  const [response] = await once(sent, 'response');
+  return response;
+}
+
+describe('a reader over SSE that stops reading', () => {
+  it('gets SLOW_CONSUMER as its last event, and can go on after it', async () => {
+    const { id } = await openOne(server, openItem({ symbol: 'ETHUSDT' }));
+    const response = await openEvents();
+    let text = '';
+    response.setEncoding('utf8').on('data', (part: string) => {
+      text += part;
+    });
+    await eventually(() => expect(text).toContain('CAUGHT_UP'));
+    const ended = once(response, 'close');
+    response.pause();
+    for (let change = 0; change < CHANGES; change += 1) {
+      const metadata = { text: 'x'.repeat(METADATA_BYTES), change };
+      await update(server, [{ id, metadata }]);
+    }
+    const abort = vi.spyOn(AbortController.prototype, 'abort');
+    const realNow = performance.now.bind(performance);
+    vi.spyOn(performance, 'now').mockImplementation(() => realNow() + BEHIND_MS_MAX);
+    const slow = expect.objectContaining({ code: 'SLOW_CONSUMER' });
+    await eventually(() => expect(abort).toHaveBeenCalledWith(slow));
+    response.resume();
+    await ended;
+    vi.restoreAllMocks();
+
+    const events = text.split('\n\n').filter((event) => event.includes('data: {'));
+    const [, data] = /data: (.*)/.exec(events.at(-1) ?? '') ?? [];
+    const [error] = JSON.parse(data ?? '{}').errors ?? [];
+    expect(error?.extensions).toMatchObject({ code: 'SLOW_CONSUMER', retryable: true });
+    const [, last] = /\nid: (\S+)/.exec(events.at(-2) ?? '') ?? [];
+    expect(error?.extensions.cursor).toBe(last);
+    const again = await openReader(String(last));
+    const seqsOf = (kind: string) =>
+      [...text.matchAll(/"kind":"(\w+)","seq":"(\d+)"/g)]
+        .filter(([, found]) => found === kind)
+        .map(([, , seq]) => Number(seq));
+    const changes = await server.sql<{ seq: string }[]>`
+      select seq from changes where account_id = 'main' and operation = 'UPDATE'
+        and seq > ${seqsOf('CAUGHT_UP')[0] ?? 0} order by seq`;
+    expect(changes).toHaveLength(CHANGES);
+    expect([...seqsOf('CHANGE'), ...again.seqs]).toEqual(changes.map(({ seq }) => Number(seq)));
+    again.socket.terminate();
   });
 });
