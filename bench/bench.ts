@@ -1,7 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { fanOutLines } from './fan-out.ts';
 import { frameLines } from './frames.ts';
+import { idleSubscribersLines } from './idle-subscribers.ts';
 import { markPricesLines } from './mark-prices.ts';
 import { memoryLine } from './memory.ts';
 import { pageLines } from './pages.ts';
@@ -30,6 +32,8 @@ const LINES: Readonly<Record<string, Line>> = {
   frames: frameLines,
   predictionAccuracy: accuracyLines,
   stream: streamLines,
+  fanOut: fanOutLines,
+  idleSubscribers: idleSubscribersLines,
   workers: workerLines,
   memory: memoryLine,
 };

@@ -44,6 +44,8 @@ export interface World {
   resetLoopDelay(): void;
   /** How late it was since then, by turns of the loop: the p99 in milliseconds. */
   readLoopDelayP99(): Promise<number>;
+  /** What the product holds in its heap when all garbage is collected, which this does. */
+  readHeapBytes(): Promise<number>;
 }
 
 export async function startPostgres(): Promise<Postgres> {
@@ -108,6 +110,7 @@ export async function withWorld<T>(
       },
       resetLoopDelay: () => server.resetLoopDelay(),
       readLoopDelayP99: () => server.readLoopDelayP99(),
+      readHeapBytes: () => server.readHeapBytes(),
       product,
     });
   } finally {
@@ -133,7 +136,10 @@ async function startServer(
   const host = encodeURIComponent(dirname(target.socketPath ?? ''));
   const profiling = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
   const entry = join(import.meta.dirname, '..', 'bin', 'tradewind.js');
-  const watching = ['--import', join(import.meta.dirname, 'loop-delay.ts')];
+  const watching = ['loop-delay.ts', 'heap.ts'].flatMap((file) => [
+    '--import',
+    join(import.meta.dirname, file),
+  ]);
   const options = [...(await heapOptions()), ...profiling, ...watching];
   const child = spawn(process.execPath, [...options, entry, 'start'], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
@@ -144,6 +150,7 @@ async function startServer(
       // Of one key: what is measured is not its limit.
       RATE_LIMIT_PER_SECOND: '1000000000',
       RATE_LIMIT_BURST: '1000000000',
+      SOCKETS_PER_KEY_MAX: '10000',
       TRADEWIND_HOME: home,
       DATABASE_URL: `postgres://${target.user}@localhost/${target.database}?host=${host}`,
       ...environment,
@@ -167,6 +174,11 @@ async function startServer(
     },
     async readLoopDelayP99(): Promise<number> {
       child.send('read');
+      const [message] = await once(child, 'message');
+      return Number(message);
+    },
+    async readHeapBytes(): Promise<number> {
+      child.send('heap');
       const [message] = await once(child, 'message');
       return Number(message);
     },
