@@ -21,6 +21,11 @@ describe.skipIf(compose === undefined)('docker-compose config', () => {
     expect(status).toBe(0);
   });
 
+  it('passes on how many workers there are', () => {
+    expect(config(PASSWORDS).output).toMatch(/WORKERS: ['"]1['"]/);
+    expect(config({ ...PASSWORDS, WORKERS: '3' }).output).toMatch(/WORKERS: ['"]3['"]/);
+  });
+
   it.each(Object.keys(PASSWORDS))('refuses to start without %s', (name) => {
     const { status, output } = config({ ...PASSWORDS, [name]: '' });
     expect(output).toContain(`${name} is required`);
