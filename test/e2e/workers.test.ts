@@ -11,7 +11,7 @@ import { eventually } from '../support/eventually.ts';
 import { type Follower, startFollower } from '../support/followers.ts';
 import { many, openItem } from '../support/make.ts';
 import { startProcess, type TestProcess } from '../support/process.ts';
-import { databaseUrl } from '../support/server.ts';
+import { databaseUrl, untilBlocked } from '../support/server.ts';
 import { makeAccount } from '../support/trading.ts';
 import { connectToEach, type WorkerClient } from '../support/worker-client.ts';
 
@@ -231,13 +231,22 @@ describe('two workers without Redis', () => {
   it('end together, after what is under way', async () => {
     await follow(4);
     const pids = clients.map(({ pid }) => pid);
-    const writing = clients.map((client) => write(client, account, 100));
-    const written = Promise.allSettled(writing);
+    const holder = connect(database.target, { statementTimeoutMs: 0, applicationName: 'test' });
+    await holder.unsafe('begin');
+    await holder`select from account_heads where account_id = ${account} for update`;
+    const writing = clients.map((client) => write(client, account));
+    const written = Promise.all(writing);
+    written.catch(() => {});
+    await untilBlocked(sql, WORKERS);
     server.child.kill('SIGTERM');
+    await eventually(() => {
+      for (const { closes } of followers) expect(closes).toContain(1012);
+    });
+    await holder.unsafe('commit');
+    await holder.end();
+    expect(await written).toHaveLength(WORKERS);
     expect(await server.ended).toEqual([0, null]);
-    await written;
     expect(pids.filter(isAlive)).toEqual([]);
-    expect(followers.flatMap(({ closes }) => closes)).toContain(1012);
   });
 });
 

@@ -210,7 +210,8 @@ async function issueKey(
   return { token, id: key.id };
 }
 
-async function untilBlocked(sql: postgres.Sql, count: number): Promise<void> {
+/** Resolves when so many sessions of the database of `sql` wait for a lock. */
+export async function untilBlocked(sql: postgres.Sql, count: number): Promise<void> {
   const check = async () => {
     const rows = await sql`
       select pid from pg_stat_activity
