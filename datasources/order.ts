@@ -211,7 +211,7 @@ export function createOrderRepository(held: HeldWrites, recorder: ChangeRecorder
         /* orders.findByClientOrderIds */
         select ${columns}, encode(o.item_hash, 'hex') as item_hash from orders o
         where o.account_id = ${accountId}
-          and o.client_order_id = any(${clientOrderIds}::text[])`;
+          and ${isOneOf(fragment`o.client_order_id`, clientOrderIds, fragment`text`)}`;
       return withHeld(rows, held.orders(accountId), clientOrderIds);
     },
 
