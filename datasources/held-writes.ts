@@ -19,7 +19,9 @@ import { insertTrades, type NewTrade } from './trade.ts';
 export interface HeldWrites {
   /** Sends nothing first: for locks, and for reads of what is never held. */
   readonly direct: Sql;
-  /** `direct` after what is held was sent: for everything else. */
+  /** `direct` after what is held was sent: for what reads or locks rows of which some may be held. */
+  readonly reading: Sql;
+  /** `reading` once the transaction is known to have begun: for everything else. */
   readonly sql: Sql;
   insertOrders(accountId: string, orders: readonly NewOrder[]): Promise<void>;
   /** Of rows that the unit has locked, or holds. */
@@ -64,6 +66,7 @@ interface Rows {
  */
 export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAIT_FOR): HeldWrites {
   let rows: Rows | null = null;
+  let hasSent = false;
   let sending: Promise<void> = begun.then(ignore);
   sending.catch(ignore);
 
@@ -71,6 +74,7 @@ export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAI
     if (rows !== null) {
       const sent = rows;
       rows = null;
+      hasSent = true;
       sending = sending.then(() => send(direct, sent));
       sending.catch(ignore);
     }
@@ -85,7 +89,11 @@ export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAI
 
   return {
     direct,
-    sql: (strings, ...values) => direct(strings, ...values).after(() => flush()),
+    reading: (strings, ...values) =>
+      direct(strings, ...values).after(async () => {
+        if (rows !== null || hasSent) await flush();
+      }),
+    sql: (strings, ...values) => direct(strings, ...values).after(flush),
     async insertOrders(accountId, orders) {
       const { placed } = await of(accountId);
       for (const order of orders) placed.set(order.id, order);
@@ -146,6 +154,7 @@ export function writeAtOnce(direct: Sql): HeldWrites {
     };
   return {
     ...held,
+    reading: direct,
     sql: direct,
     insertOrders: atOnce(held.insertOrders),
     updateOrders: atOnce(held.updateOrders),

@@ -226,7 +226,7 @@ export function createOrderRepository(held: HeldWrites, recorder: ChangeRecorder
     ): Promise<readonly Order[]> {
       const known = heldByName(held.orders(accountId), ids, clientOrderIds);
       if (known !== null) return known;
-      return sql<Order>`
+      return held.reading<Order>`
         /* orders.lock */
         select ${columns} from orders o
         where o.account_id = ${accountId} and ${named(ids, clientOrderIds)}
@@ -252,7 +252,7 @@ export function createOrderRepository(held: HeldWrites, recorder: ChangeRecorder
         lockInstruments(held.direct, accountId, known ?? []).catch(ignore);
         return fillable;
       }
-      const rows = await sql<Order & Omit<FillableOrder, 'order'>>`
+      const rows = await held.reading<Order & Omit<FillableOrder, 'order'>>`
         /* orders.lockForFills */
         with locked as materialized (
           select ${columns}, a.hedge_mode, i.quote_asset
@@ -270,7 +270,7 @@ export function createOrderRepository(held: HeldWrites, recorder: ChangeRecorder
 
     /** The open orders that match, at most `limit`, locked in id order until the unit ends. */
     async lockOpen(accountId: string, where: OrderWhere, limit: number): Promise<readonly Order[]> {
-      return sql<Order>`
+      return held.reading<Order>`
         /* orders.lockOpen */
         select ${columns} from orders o
         where account_id = ${accountId} and status in ('PENDING', 'OPEN', 'PARTIALLY_FILLED')

@@ -109,7 +109,7 @@ export function createPositionRepository(held: HeldWrites, recorder: ChangeRecor
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
       clientIds: readonly string[],
     ): Promise<readonly NewPosition[]> {
-      return sql<NewPosition>`
+      return held.reading<NewPosition>`
         /* positions.findForOpening */
         select ${columns}, client_id, encode(item_hash, 'hex') as item_hash from positions
         where account_id = ${accountId} and client_id = any(${clientIds}::text[])
@@ -133,14 +133,14 @@ export function createPositionRepository(held: HeldWrites, recorder: ChangeRecor
       const known = heldByName(held.positions(accountId), ids, keys);
       if (known !== null) return known;
       if (keys.length === 0) {
-        return sql<Position>`
+        return held.reading<Position>`
           /* positions.lockByIds */
           select ${columns} from positions
           where account_id = ${accountId} and id = any(${ids}::uuid[])
           order by id for no key update`;
       }
       // Joined with OR the two would read every open position of the account.
-      return sql<Position>`
+      return held.reading<Position>`
         /* positions.lock */
         select ${columns} from positions
         where account_id = ${accountId} and id = any(${ids}::uuid[] || array(

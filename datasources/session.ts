@@ -60,15 +60,9 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
     work: (connection: Connection) => Promise<Rows<unknown>>,
   ): Promise<Rows<unknown>> {
     if (queued > 0 || (running > 0 && connection === null)) return alone(name, work);
-    const before = running > 0 ? last : null;
-    return follow(
-      before === null
-        ? start(name, work)
-        : start(name, work).catch(async (error: unknown) => {
-            if (isOfAborted(error)) await before;
-            throw error;
-          }),
-    );
+    if (running === 0) return follow(start(name, work));
+    const before = last;
+    return follow(start(name, (attached) => settleAfter(before, work(attached))));
   }
 
   /** After those that were started before, however they ended. */
@@ -140,6 +134,25 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
       if (isInTransaction || running > 0) connection?.destroy();
     },
   };
+}
+
+/** What `rows` comes to, not before `before` has: an aborted transaction is told as what aborted it. */
+async function settleAfter<Result>(
+  before: Promise<unknown>,
+  rows: Promise<Result>,
+): Promise<Result> {
+  try {
+    const result = await rows;
+    await before.catch(ignore);
+    return result;
+  } catch (error) {
+    if (isOfAborted(error)) await before;
+    throw error;
+  }
+}
+
+function ignore(): void {
+  // It is told to whoever started it.
 }
 
 function isOfAborted(error: unknown): boolean {
