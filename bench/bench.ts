@@ -10,6 +10,7 @@ import { pageLines } from './pages.ts';
 import { oneDocumentLines } from './one-document.ts';
 import { positionLines } from './positions.ts';
 import { accuracyLines } from './prediction-accuracy.ts';
+import { pausedReadersLines } from './paused-readers.ts';
 import { predictionLines } from './predictions.ts';
 import { recordTradesLines } from './record-trades.ts';
 import { streamLines } from './stream.ts';
@@ -35,6 +36,7 @@ const LINES: Readonly<Record<string, Line>> = {
   fanOut: fanOutLines,
   idleSubscribers: idleSubscribersLines,
   workers: workerLines,
+  pausedReaders: pausedReadersLines,
   memory: memoryLine,
 };
 

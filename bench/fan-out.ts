@@ -11,7 +11,7 @@ import { type World, withWorld } from './world.ts';
  * had every event. Then the same in 10 groups whose documents are not the same.
  */
 const SUBSCRIBERS = 500;
-const ITEMS = 250;
+export const ITEMS = 250;
 const GROUPS = 10;
 const ACCEPT = 0.6;
 
@@ -106,8 +106,11 @@ const OPEN = `mutation ($input: OpenPositionsInput!) {
 const UPDATE = `mutation ($input: UpdatePositionsInput!) {
   updatePositions(input: $input) { counts { updated } } }`;
 
-/** Changes all positions as often as asked for. */
-async function createWriter({ client }: World, mutations: number): Promise<() => Promise<void>> {
+/** Changes 250 positions in one unit, as often as asked for. */
+export async function createWriter(
+  { client }: World,
+  mutations: number,
+): Promise<() => Promise<void>> {
   const items = Array.from({ length: ITEMS }, (_none, index) => ({
     exchange: 'bybit',
     symbol: `S${index}USDT`,

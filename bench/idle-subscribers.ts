@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withReaders } from './reader-process.ts';
 import type { Bench, Result } from './table.ts';
@@ -26,7 +25,7 @@ export async function idleSubscribersLines(bench: Bench): Promise<readonly Resul
   return await withWorld(bench, 'idle', async (world) => {
     await hold(world, WARM_UP, settleMs);
     const heapKb = await readHeapKb(world);
-    const beforeKb = await readResidentKb(world);
+    const beforeKb = await world.readResidentKb();
     const openKb = await hold(world, count, settleMs);
     await hold(world, count, settleMs);
     const leftKb = await readHeapKb(world);
@@ -58,7 +57,7 @@ async function hold(world: World, count: number, settleMs: number): Promise<numb
     const queries = Array.from({ length: count }, () => QUERY);
     await readers.open(`${world.url.replace('http', 'ws')}/graphql`, queries, world.key);
     await sleep(settleMs);
-    const openKb = await readResidentKb(world);
+    const openKb = await world.readResidentKb();
     await readers.close();
     await sleep(settleMs);
     return openKb;
@@ -67,10 +66,4 @@ async function hold(world: World, count: number, settleMs: number): Promise<numb
 
 async function readHeapKb(world: World): Promise<number> {
   return (await world.readHeapBytes()) / 1024;
-}
-
-async function readResidentKb({ serverPid }: World): Promise<number> {
-  const status = await readFile(`/proc/${serverPid}/status`, 'utf8');
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(status) ?? [];
-  return Number(kilobytes);
 }

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { makeBody } from './client.ts';
 import { assertCreated, createBatches, LOG_PREDICTIONS } from './predictions.ts';
 import type { Bench, Result } from './table.ts';
@@ -14,7 +13,7 @@ const CONNECTIONS = 4;
 
 export async function memoryLine(bench: Bench): Promise<readonly Result[]> {
   const batches = bench.isQuick ? 50 : 1000;
-  const megabytes = await withWorld(bench, 'memory', async ({ client, serverPid }) => {
+  const megabytes = await withWorld(bench, 'memory', async ({ client, readResidentKb }) => {
     const nextBatch = createBatches(ITEMS);
     let left = batches;
     const connection = async () => {
@@ -25,7 +24,7 @@ export async function memoryLine(bench: Bench): Promise<readonly Result[]> {
       }
     };
     await Promise.all(Array.from({ length: CONNECTIONS }, connection));
-    return readMegabytes(serverPid);
+    return (await readResidentKb()) / 1024;
   });
   return [
     {
@@ -36,10 +35,4 @@ export async function memoryLine(bench: Bench): Promise<readonly Result[]> {
       bound: { kind: 'at most', value: 1 },
     },
   ];
-}
-
-async function readMegabytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(status) ?? [];
-  return Number(kilobytes) / 1024;
 }

@@ -7,6 +7,8 @@ import type { Answer, Order } from './subscribers.ts';
 export interface Readers {
   /** Resolves when each has been told that it has caught up. */
   open(url: string, queries: readonly (string | null)[], key?: string): Promise<void>;
+  /** So many, the newest, read nothing any more. */
+  pause(count: number): Promise<void>;
   /** While `send` sends so many events to every socket: how long it took until all had them. */
   receive(eventsPerSocket: number, send: () => Promise<void>): Promise<Answer>;
   close(): Promise<void>;
@@ -23,6 +25,9 @@ export async function withReaders<T>(work: (readers: Readers) => Promise<T>): Pr
     return await work({
       async open(url, queries, key = '') {
         await ask({ kind: 'open', url, queries, authorization: `Bearer ${key}` });
+      },
+      async pause(count) {
+        await ask({ kind: 'pause', count });
       },
       async receive(eventsPerSocket, send) {
         await ask({ kind: 'count', eventsPerSocket });

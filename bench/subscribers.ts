@@ -14,6 +14,8 @@ export type Order =
       readonly queries: readonly (string | null)[];
       readonly authorization: string;
     }
+  /** From now on so many of the sockets, the newest, read nothing and are not counted. */
+  | { readonly kind: 'pause'; readonly count: number }
   /** Begins to count, answered at once. */
   | { readonly kind: 'count'; readonly eventsPerSocket: number }
   /** Answered when every socket has had its events. */
@@ -33,6 +35,7 @@ const BEGUN = Buffer.from('"CAUGHT_UP"');
 const OPENING_MAX = 50;
 
 const sockets: WebSocket[] = [];
+const paused: WebSocket[] = [];
 let missing = 0;
 let bytes = 0;
 let events = 0;
@@ -51,6 +54,7 @@ process.on('message', (order: Order) => {
 
 async function obey(order: Order): Promise<Answer> {
   if (order.kind === 'open') await openAll(order);
+  else if (order.kind === 'pause') pause(order.count);
   else if (order.kind === 'close') await closeAll();
   else if (order.kind === 'count') {
     missing = sockets.length * order.eventsPerSocket;
@@ -107,8 +111,18 @@ function onClosed(code: number): void {
   throw new Error(`the server closed a socket with ${code}`);
 }
 
+function pause(count: number): void {
+  for (const socket of sockets.splice(-count)) {
+    socket.off('message', take).off('close', onClosed);
+    socket.pause();
+    paused.push(socket);
+  }
+}
+
 async function closeAll(): Promise<void> {
   for (const socket of sockets) socket.off('close', onClosed).close();
   await Promise.all(sockets.map((socket) => once(socket, 'close')));
+  for (const socket of paused) socket.terminate();
   sockets.length = 0;
+  paused.length = 0;
 }

@@ -22,8 +22,8 @@ export interface World {
   readonly client: Client;
   readonly url: string;
   readonly key: string;
-  /** Of the product, which runs in a process of its own. */
-  readonly serverPid: number;
+  /** Resident memory of the product's process (VmRSS, without PostgreSQL), in kB of 1024. */
+  readResidentKb(): Promise<number>;
   /** The database behind the product, for a limit that only reads. */
   readonly product: PostgresTarget;
   /** One connection of the driver to the database of the limit. */
@@ -90,7 +90,7 @@ export async function withWorld<T>(
       client,
       url: server.url,
       key,
-      serverPid: server.pid,
+      readResidentKb: () => readResidentKb(server.pid),
       openDriver: () => open(limit),
       openReader: () => open(product),
       async analyze() {
@@ -196,4 +196,10 @@ async function heapOptions(): Promise<readonly string[]> {
   return String(scripts.start)
     .split(' ')
     .filter((word) => word.startsWith('--'));
+}
+
+async function readResidentKb(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(status) ?? [];
+  return Number(kilobytes);
 }
