@@ -52,6 +52,8 @@ export interface ChangeFeed {
   readonly paces: Paces;
   /** Begins to follow an account, until as many watches of it are released. */
   watch(accountId: string): Watch;
+  /** As `watch`, for subscriptions that are counted by watches of their own. */
+  watchForOthers(accountId: string): Watch;
   /** Says that this seq is committed: it is read at once instead of after the next poll. */
   wake(accountId: string, seq: string): void;
   /**
@@ -85,7 +87,7 @@ export interface FeedReader {
 }
 
 export interface FeedFigures {
-  /** Watches that are not released. */
+  /** Watches that are not released, but those for others. */
   readonly subscriptions: number;
   readonly accounts: number;
   /** Changes in memory, and about how much they take. */
@@ -242,9 +244,10 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
     return tail;
   }
 
-  function watch(accountId: string): Watch {
+  function watch(accountId: string, subscriptions: number): Watch {
     const tail = enter(accountId);
     tail.watches += 1;
+    tail.subscriptions += subscriptions;
     let isReleased = false;
     follower.start();
     return {
@@ -263,6 +266,7 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
         if (isReleased) return;
         isReleased = true;
         tail.watches -= 1;
+        tail.subscriptions -= subscriptions;
         if (tail.watches > 0) return;
         tails.delete(accountId);
         shareMemory();
@@ -285,7 +289,8 @@ export function createChangeFeed(options: ChangeFeedOptions): ChangeFeed {
       patiently,
     }),
     paces: createPaces(clock),
-    watch,
+    watch: (accountId) => watch(accountId, 1),
+    watchForOthers: (accountId) => watch(accountId, 0),
     catchUp,
     catchUpPatiently: (reader, work) => patiently(reader, () => catchUp(reader, work)),
     readShared: <T>(change: Change, reader: FeedReader, work: (call: Call) => Promise<T>) =>
@@ -323,8 +328,8 @@ function figuresOf(tails: ReadonlyMap<string, Tail>) {
   let subscriptions = 0;
   let changes = 0;
   let bytes = 0;
-  for (const { watches, ring } of tails.values()) {
-    subscriptions += watches;
+  for (const { subscriptions: ofTail, ring } of tails.values()) {
+    subscriptions += ofTail;
     changes += ring.length;
     bytes += ring.bytes;
   }

@@ -163,7 +163,7 @@ async function* followForAll<Row, Event extends SharedEvent>(
   signal: AbortSignal,
 ): AsyncGenerator<Event, void, undefined> {
   const { requestId, operationName, services } = options.context;
-  const watch = services.feed.watch(options.accountId);
+  const watch = services.feed.watchForOthers(options.accountId);
   const reader = { requestId, operationName, signal };
   const opening = { place: stand.place, lastSeq: stand.lastSeq, events: [], goalSeq: null };
   try {

@@ -14,6 +14,8 @@ export interface Tail {
   /** Table reads under way, by the place they begin after: readers at one place share one. */
   readonly reads: Map<string, Promise<readonly Change[]>>;
   watches: number;
+  /** Of these watches, those that are of a subscription. */
+  subscriptions: number;
   /** Null: no poll has told yet. */
   epoch: string | null;
   /** Of the change at the ring's head; null: not known. */
@@ -36,6 +38,7 @@ export function createTail(accountId: string, clock: Clock, limits: RingLimits):
     changed: createWaits(clock),
     reads: new Map(),
     watches: 0,
+    subscriptions: 0,
     epoch: null,
     lastHash: null,
     wantedSeq: 0,

@@ -78,6 +78,17 @@ describe('those who ask for the same', () => {
     expect(text).toContain(`event: next\ndata: ${told}\nid: ${second?.cursor}\n\n`);
   });
 
+  it('are counted each, and whoever reads for them is not', async () => {
+    const [id] = await openPositions(1);
+    const streams = await Promise.all([1, 2, 3].map(() => begin(POSITIONS)));
+    await stop(id, 1);
+    for (const stream of streams) await stream.next();
+    const { health } = await live.server.data<{ health: { feed: { subscriptions: number } } }>(
+      '{ health { feed { subscriptions } } }',
+    );
+    expect(health.feed.subscriptions).toBe(3);
+  });
+
   it('with other permissions are told by themselves', async () => {
     const own = [live.account];
     const keys = [
