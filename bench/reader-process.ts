@@ -61,9 +61,17 @@ function start(file: string): ChildProcess {
 }
 
 async function answerOf<T>(child: ChildProcess): Promise<T> {
-  const ended = once(child, 'exit').then(([code]) => {
+  const settled = new AbortController();
+  const { signal } = settled;
+  const ended = once(child, 'exit', { signal }).then(([code]) => {
     throw new Error(`a process of the bench ended with ${code}`);
   });
-  const [answer] = await Promise.race([once(child, 'message'), ended]);
-  return answer;
+  try {
+    const [answer] = await Promise.race([once(child, 'message', { signal }), ended]);
+    return answer;
+  } finally {
+    // The one that was not needed is rejected, and nobody waits for it.
+    ended.catch(() => undefined);
+    settled.abort();
+  }
 }
