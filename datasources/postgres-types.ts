@@ -59,15 +59,21 @@ export const TYPES = {
 
 const SIX_ZEROS = '000000';
 const SECONDS_END = 19;
+// Rows that were written together have the same instants, a row that was never changed has one twice.
+let lastText = '';
+let lastInstant = '';
 
 /**
  * `2026-11-23 04:46:08.12+00` as `2026-11-23T04:46:08.120000Z`. The session's zone is UTC.
  * `infinity` and years outside of 0001–9999 stay as they were sent.
  */
 export function parseInstant(text: string): string {
+  if (text === lastText) return lastInstant;
   if (text.charCodeAt(10) !== 32 || !text.endsWith('+00')) return text;
   const fraction = text.slice(SECONDS_END + 1, -3);
-  return `${text.slice(0, 10)}T${text.slice(11, SECONDS_END)}.${fraction}${SIX_ZEROS.slice(fraction.length)}Z`;
+  lastInstant = `${text.slice(0, 10)}T${text.slice(11, SECONDS_END)}.${fraction}${SIX_ZEROS.slice(fraction.length)}Z`;
+  lastText = text;
+  return lastInstant;
 }
 
 /** The items of an array literal of one dimension: `{a,"b c",NULL}`. */

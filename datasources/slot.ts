@@ -10,6 +10,7 @@ import {
   toDatabaseError,
 } from './postgres.ts';
 import { arrayLiteral } from './postgres-types.ts';
+import { nameColumns } from './row-maker.ts';
 import type { CompiledStatement, Rows } from './sql.ts';
 
 export type Command =
@@ -224,7 +225,7 @@ async function openConnection(options: SlotOptions, call: Call) {
     const values = parameters.map((value) => (isArray(value) ? arrayLiteral(value) : value));
     // The library's type of parameters leaves out bytes, which it takes.
     const query = client.unsafe(text, values as string[], prepared);
-    return asRows(isRaw === true ? query.raw() : query);
+    return isRaw === true ? asRows(query.raw()) : asRows(query.values().then(nameColumns));
   }
 
   return {
