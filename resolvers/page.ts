@@ -24,9 +24,10 @@ export interface PageInfo {
 
 /** A page of rows; `totalCount` is a statement of its own and runs only when called. */
 export interface Page<Row> {
-  readonly edges: readonly { readonly cursor: string; readonly node: Row }[];
   readonly nodes: readonly Row[];
   readonly pageInfo: PageInfo;
+  /** The nodes with their cursors, made when they are asked for. */
+  edges(): readonly { readonly cursor: string; readonly node: Row }[];
   totalCount(): Promise<number>;
 }
 
@@ -68,15 +69,16 @@ export async function readPage<Row extends { readonly id: string }, Where>(
   const hasMore = found.length > size;
   const nodes = found.slice(0, size);
   if (isBackward) nodes.reverse();
-  const edges = nodes.map((node) => ({ cursor: encodeId(kind, accountId, node.id), node }));
+  const cursorOf = (node: Row | undefined) =>
+    node === undefined ? null : encodeId(kind, accountId, node.id);
   return {
-    edges,
+    edges: () => nodes.map((node) => ({ cursor: encodeId(kind, accountId, node.id), node })),
     nodes,
     pageInfo: {
       hasNextPage: isBackward ? before !== null : hasMore,
       hasPreviousPage: isBackward ? hasMore : after !== null,
-      startCursor: edges[0]?.cursor ?? null,
-      endCursor: edges.at(-1)?.cursor ?? null,
+      startCursor: cursorOf(nodes[0]),
+      endCursor: cursorOf(nodes.at(-1)),
     },
     totalCount: () => rows.count(accountId, where),
   };

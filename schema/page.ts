@@ -37,8 +37,8 @@ export function pageType<Row>(name: string, node: ReturnType<typeof builder.obje
     });
   return builder.objectRef<Page<Row>>(`${name}Connection`).implement({
     fields: (t) => ({
-      edges: t.field({ type: [Edge], resolve: (page) => [...page.edges] }),
-      nodes: t.field({ type: [node], resolve: (page) => [...page.nodes] as never }),
+      edges: t.field({ type: [Edge], resolve: (page) => page.edges() }),
+      nodes: t.field({ type: [node], resolve: (page) => page.nodes as never }),
       pageInfo: t.field({ type: PageInfo, resolve: (page) => page.pageInfo }),
       totalCount: t.int({
         description: 'A statement of its own: ask for it only when it is shown.',
