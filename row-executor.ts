@@ -35,10 +35,21 @@ interface Executor {
 }
 
 // The version of graphql is exact, and its entry imports this very module.
-const EXECUTOR = 'execution/ExecutorThrowingOnIncremental.mjs';
-const entry = createRequire(import.meta.url).resolve('graphql');
-const module = await import(pathToFileURL(join(dirname(entry), EXECUTOR)).href);
-const BaseExecutor: new (args: ValidatedArgs) => Executor = module.ExecutorThrowingOnIncremental;
+const EXECUTION = join(dirname(createRequire(import.meta.url).resolve('graphql')), 'execution');
+const importOwn = (file: string) => import(pathToFileURL(join(EXECUTION, file)).href);
+const BaseExecutor: new (args: ValidatedArgs, shared: object) => Executor = (
+  await importOwn('ExecutorThrowingOnIncremental.mjs')
+).ExecutorThrowingOnIncremental;
+const createShared: (signal: AbortSignal) => object = (
+  await importOwn('createSharedExecutionContext.mjs')
+).createSharedExecutionContext;
+
+/**
+ * What `info.getAbortSignal()` gives. graphql-js makes a signal for each operation and aborts it at
+ * the end of all, with an error whose stack keeps hold of everything the operation has made. Here
+ * resolvers are told by their deadline and by the signal of their call.
+ */
+const NEVER = new AbortController().signal;
 
 /**
  * graphql-js makes a path, a description of the field, its arguments and its nodes anew for each
@@ -47,6 +58,10 @@ const BaseExecutor: new (args: ValidatedArgs) => Executor = module.ExecutorThrow
  * graphql-js, and so is the whole row at the first doubt: what is null, and every message, are its own.
  */
 class RowExecutor extends BaseExecutor {
+  constructor(args: ValidatedArgs) {
+    super(args, createShared(NEVER));
+  }
+
   override executeFields(
     type: GraphQLObjectType,
     source: unknown,
