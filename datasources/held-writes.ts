@@ -1,11 +1,11 @@
-import { AppError } from '../errors.ts';
 import type { Update } from './change-recorder.ts';
 import type { NewOrder, Order } from './order.ts';
-import { insertOrders, updateOrders } from './order-rows.ts';
 import type { NewPosition, Position } from './position.ts';
-import { insertPositions, toPosition, updatePositions } from './position-rows.ts';
-import { fragment, identifier, joined, type Sql, type SqlStatement } from './sql.ts';
-import { insertTrades, type NewTrade } from './trade.ts';
+import type { Call } from './lane.ts';
+import { toPosition } from './position-rows.ts';
+import type { Sql } from './sql.ts';
+import type { NewTrade } from './trade.ts';
+import { type LastWrite, lastWriteOf, noRows, type UnitRows, writeRows } from './unit-write.ts';
 
 /**
  * The orders, positions and trades that a unit of work has decided to write. It holds them back
@@ -40,6 +40,13 @@ export interface HeldWrites {
    * @throws AppError SERIALIZATION_FAILURE when another unit took a name or opened a position
    */
   flush(): Promise<void>;
+  /**
+   * What is held, to be sent by the caller as the last that the unit writes; null: nothing is held.
+   * What was sent before is waited for.
+   *
+   * @throws what `flush` does
+   */
+  last(call: Call): Promise<LastWrite | null>;
 }
 
 export interface HeldOrder {
@@ -50,22 +57,12 @@ export interface HeldOrder {
 
 const NOTHING_TO_WAIT_FOR = Promise.resolve();
 
-/** Rows by their ids, as they are to be written. */
-interface Rows {
-  readonly accountId: string;
-  readonly placed: Map<string, NewOrder>;
-  readonly filled: Map<string, Update<Order>>;
-  readonly opened: Map<string, NewPosition>;
-  readonly moved: Map<string, Update<Position>>;
-  readonly trades: NewTrade[];
-}
-
 /**
  * Holds the writes of one attempt of a unit of work over its connection. Nothing but what is sent
  * directly is sent before `begun` has resolved.
  */
 export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAIT_FOR): HeldWrites {
-  let rows: Rows | null = null;
+  let rows: UnitRows | null = null;
   let hasSent = false;
   let sending: Promise<void> = begun.then(ignore);
   sending.catch(ignore);
@@ -75,13 +72,13 @@ export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAI
       const sent = rows;
       rows = null;
       hasSent = true;
-      sending = sending.then(() => send(direct, sent));
+      sending = sending.then(() => writeRows(direct, sent));
       sending.catch(ignore);
     }
     return sending;
   }
 
-  async function of(accountId: string): Promise<Rows> {
+  async function of(accountId: string): Promise<UnitRows> {
     if (rows !== null && rows.accountId !== accountId) await flush();
     rows ??= noRows(accountId);
     return rows;
@@ -140,6 +137,12 @@ export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAI
       for (const { next } of rows.moved.values()) yield next;
     },
     flush,
+    async last(call) {
+      await sending;
+      const write = rows === null ? null : lastWriteOf(rows, call);
+      rows = null;
+      return write;
+    },
   };
 }
 
@@ -161,110 +164,6 @@ export function writeAtOnce(direct: Sql): HeldWrites {
     insertPositions: atOnce(held.insertPositions),
     updatePositions: atOnce(held.updatePositions),
     insertTrades: atOnce(held.insertTrades),
-  };
-}
-
-/** One kind of rows of what is sent. */
-interface Part {
-  readonly key: 'placed' | 'filled' | 'moved' | 'opened' | 'traded';
-  readonly name: SqlStatement<unknown>;
-  readonly statement: () => SqlStatement<unknown>;
-  readonly rows: number;
-  /** What it means that fewer rows were written. */
-  readonly onShort: () => Error;
-}
-
-async function send(sql: Sql, rows: Rows): Promise<void> {
-  const parts = partsOf(rows).filter((part) => part.rows > 0);
-  const counts = await write(sql, parts);
-  for (const { key, rows: expected, onShort } of parts) {
-    if (counts[key] !== expected) throw onShort();
-  }
-}
-
-function partsOf({ accountId, placed, filled, moved, opened, trades }: Rows): readonly Part[] {
-  // A position is closed before another one of its side is opened.
-  const areMoved = moved.size === 0 ? fragment`true` : fragment`(select count(*) from moved) >= 0`;
-  return [
-    {
-      key: 'placed',
-      name: fragment`/* orders.insertMany */`,
-      statement: () => insertOrders(accountId, [...placed.values()]),
-      rows: placed.size,
-      onShort: () => metAnother('Another request took one of the clientOrderIds.'),
-    },
-    {
-      key: 'filled',
-      name: fragment`/* orders.updateMany */`,
-      statement: () => updateOrders(accountId, [...filled.values()]),
-      rows: filled.size,
-      onShort: () => changedUnderLock('order'),
-    },
-    {
-      key: 'moved',
-      name: fragment`/* positions.updateMany */`,
-      statement: () => updatePositions(accountId, [...moved.values()]),
-      rows: moved.size,
-      onShort: () => changedUnderLock('position'),
-    },
-    {
-      key: 'opened',
-      name: fragment`/* positions.insertMany */`,
-      statement: () => insertPositions(accountId, [...opened.values()], areMoved),
-      rows: opened.size,
-      onShort: () => metAnother('Another request opened one of the positions.'),
-    },
-    {
-      key: 'traded',
-      name: fragment`/* trades.insertMany */`,
-      statement: () => insertTrades(accountId, trades),
-      rows: trades.length,
-      onShort: () => new Error('a trade was not written'),
-    },
-  ];
-}
-
-/** How many rows of each part were written. */
-async function write(
-  sql: Sql,
-  parts: readonly Part[],
-): Promise<Partial<Record<Part['key'], number>>> {
-  const [only, ...others] = parts;
-  if (only === undefined) return {};
-  if (others.length === 0) {
-    const { count } = await sql`${only.name} ${only.statement()}`;
-    return { [only.key]: count };
-  }
-  const written = parts.map(
-    ({ key, statement }) => fragment`${identifier(key)} as (${statement()} returning 1)`,
-  );
-  const counts = parts.map(
-    ({ key }) => fragment`(select count(*)::int from ${identifier(key)}) as ${identifier(key)}`,
-  );
-  const [row] = await sql<Record<Part['key'], number>>`
-    /* units.write */
-    with ${joined(written, ', ')} select ${joined(counts, ', ')}`;
-  return row ?? {};
-}
-
-/** Run again, the unit finds what the other one has written. */
-function metAnother(message: string): AppError {
-  return new AppError('SERIALIZATION_FAILURE', message);
-}
-
-/** A row that was locked cannot have another version. */
-function changedUnderLock(entity: 'order' | 'position'): Error {
-  return new Error(`a locked ${entity} changed under its lock`);
-}
-
-function noRows(accountId: string): Rows {
-  return {
-    accountId,
-    placed: new Map(),
-    filled: new Map(),
-    opened: new Map(),
-    moved: new Map(),
-    trades: [],
   };
 }
 

@@ -10,7 +10,13 @@ import {
   type SlotOptions,
 } from './slot.ts';
 import { DatabaseError } from './postgres.ts';
-import { type CompiledStatement, createSql, type Rows, type Sql } from './sql.ts';
+import {
+  type CompiledStatement,
+  createSql,
+  type Rows,
+  type Sql,
+  type SqlStatement,
+} from './sql.ts';
 import type { StatementStatistics } from './statistics.ts';
 
 export type LaneName = 'trading' | 'interactive' | 'analytics' | 'feed';
@@ -48,13 +54,12 @@ export interface Session {
    */
   readonly sql: Sql;
   /**
-   * As `sql`, for the last statement of a transaction: COMMIT is sent with it, and the rows come
-   * when it has taken place. When the statement fails all is rolled back. The deadline cannot stop
-   * what was sent.
+   * The last statements of a transaction, sent together with COMMIT: the rows of each, once it has
+   * taken place. When one fails all is rolled back. The deadline cannot stop what was sent.
    *
-   * @throws DatabaseError with executed UNKNOWN when the connection is lost meanwhile
+   * @throws DatabaseError of the first that failed; executed UNKNOWN when the connection is lost
    */
-  readonly commitSql: Sql;
+  commit(statements: readonly SqlStatement<unknown>[]): Promise<readonly Rows<unknown>[]>;
   /** Begins a transaction; its id, the text of `pg_current_xact_id()`. */
   begin(): Promise<string>;
   /** Whether there is one that has to be committed or rolled back. */
@@ -162,11 +167,11 @@ export function createLane(options: LaneOptions): Lane {
     if (idle.length === size) onAllIdle?.();
   }
 
-  async function measured(
+  async function measured<Result extends readonly unknown[]>(
     statement: string,
     call: Call,
-    work: () => Promise<Rows<unknown>>,
-  ): Promise<Rows<unknown>> {
+    work: () => Promise<Result>,
+  ): Promise<Result> {
     const startedAt = performance.now();
     let rows = 0;
     let error: string | null = null;

@@ -8,11 +8,11 @@ export interface SessionOptions {
   readonly slot: Slot;
   readonly call: Call;
   readonly breaker: Breaker;
-  readonly measured: (
+  readonly measured: <Result extends readonly unknown[]>(
     name: string,
     call: Call,
-    work: () => Promise<Rows<unknown>>,
-  ) => Promise<Rows<unknown>>;
+    work: () => Promise<Result>,
+  ) => Promise<Result>;
 }
 
 /** The transaction has failed before; this statement did nothing. */
@@ -38,7 +38,7 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
     return connection;
   }
 
-  function onConnection(work: (connection: Connection) => Promise<Rows<unknown>>) {
+  function onConnection<Result>(work: (connection: Connection) => Promise<Result>) {
     if (isEnded) throw new Error('a statement after the end of its session');
     const attached = connection;
     // The first statement was let through by the breaker: what follows belongs to it.
@@ -47,7 +47,10 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
     return breaker.runInside(() => work(attached));
   }
 
-  function start(name: string, work: (connection: Connection) => Promise<Rows<unknown>>) {
+  function start<Result extends readonly unknown[]>(
+    name: string,
+    work: (connection: Connection) => Promise<Result>,
+  ) {
     return measured(name, call, async () => onConnection(work));
   }
 
@@ -66,16 +69,16 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
   }
 
   /** After those that were started before, however they ended. */
-  function alone(
+  function alone<Result extends readonly unknown[]>(
     name: string,
-    work: (connection: Connection) => Promise<Rows<unknown>>,
-  ): Promise<Rows<unknown>> {
+    work: (connection: Connection) => Promise<Result>,
+  ): Promise<Result> {
     if (running === 0) return follow(start(name, work), true);
     const begin = () => start(name, work);
     return follow(last.then(begin, begin), true);
   }
 
-  function follow(rows: Promise<Rows<unknown>>, isAlone = false): Promise<Rows<unknown>> {
+  function follow<Result>(rows: Promise<Result>, isAlone = false): Promise<Result> {
     running += 1;
     if (isAlone) queued += 1;
     const finish = () => {
@@ -92,18 +95,21 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
       sql: createSql((statement) =>
         inOrder(statement.name, (attached) => attached.query(statement, call)),
       ),
-      commitSql: createSql((statement) =>
+      commit: (statements) =>
         alone('transaction.commit', async (attached) => {
+          const compiled = statements.map((statement) => statement.compile());
+          const sent = attached.queryAndCommit(compiled, call);
           try {
-            return await measured(statement.name, call, () =>
-              attached.queryAndCommit(statement, call),
+            return await Promise.all(
+              compiled.map(({ name }, place) =>
+                measured(name, call, async () => (await sent)[place] ?? NO_ROWS),
+              ),
             );
           } finally {
             // Whatever the outcome was, it ended the transaction.
             isInTransaction = false;
           }
         }),
-      ),
       async begin() {
         isInTransaction = true;
         let id = '';

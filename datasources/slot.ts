@@ -50,12 +50,15 @@ export interface Connection {
   /** Begins a transaction; its id, as `pg_current_xact_id()` gives it. */
   begin(call: Call): Promise<string>;
   /**
-   * With nothing else under way: a last statement and COMMIT, sent together and waited for beyond the call's deadline. When the
-   * statement fails the server makes a rollback of the COMMIT.
+   * With nothing else under way: the last statements and COMMIT, sent together and waited for
+   * beyond the call's deadline. When one fails the server makes a rollback of the COMMIT.
    *
-   * @throws DatabaseError of the statement; with executed UNKNOWN when the connection is lost
+   * @throws DatabaseError of the first that failed; executed UNKNOWN when the connection is lost
    */
-  queryAndCommit(statement: CompiledStatement, call: Call): Promise<Rows<unknown>>;
+  queryAndCommit(
+    statements: readonly CompiledStatement[],
+    call: Call,
+  ): Promise<readonly Rows<unknown>[]>;
   destroy(): void;
 }
 
@@ -79,6 +82,8 @@ const COMMIT_MS_MIN = 5000;
 /** A rollback after the deadline keeps the session for the next one. */
 const ROLLBACK_MS_MIN = 1000;
 const END_SECONDS = 1;
+/** A call may have no deadline at all. */
+const WAIT_MS_MAX = 600_000;
 
 export function createSlot(options: SlotOptions): Slot {
   let current: (Connection & { readonly renewAt: number; end(): Promise<void> }) | null = null;
@@ -206,6 +211,14 @@ function createWire(options: SlotOptions) {
     },
     client,
     run,
+    /** What `send` gives to the library goes out as one message, and wakes the server once. */
+    together<Result>(send: () => Result): Result {
+      const opened = socket;
+      opened?.cork();
+      // Behind the library's own, which it asks for in this turn and which brings the last bytes.
+      process.nextTick(() => setImmediate(() => opened?.uncork()));
+      return send();
+    },
     lose,
   };
 }
@@ -245,9 +258,9 @@ async function openConnection(options: SlotOptions, call: Call) {
       const results = await run(() => client.unsafe(BEGIN), limitOf(of, statementMs));
       return transactionIdOf(results);
     },
-    queryAndCommit: (statement: CompiledStatement, of: Call) =>
+    queryAndCommit: (statements: readonly CompiledStatement[], of: Call) =>
       run(
-        () => both(send(statement), asRows(client.unsafe('commit'))),
+        () => wire.together(() => andCommit(statements.map(send), client.unsafe('commit'))),
         commitLimit(of, statementMs),
       ),
     destroy: () => lose(connectionLost('destroyed')),
@@ -274,19 +287,20 @@ function asRows(query: PromiseLike<unknown>): PromiseLike<Rows<unknown>> {
   return query as PromiseLike<Rows<unknown>>;
 }
 
-/** Sends both, and gives the rows once both are answered: before, nothing else may be sent. */
-async function both(
-  statement: PromiseLike<Rows<unknown>>,
-  commit: PromiseLike<Rows<unknown>>,
-): Promise<Rows<unknown>> {
-  const answers = [settle(statement), settle(commit)];
-  const [rows, tag] = await Promise.all(answers);
-  if (rows === undefined || tag === undefined) throw new Error('two were sent');
-  if (rows.error !== null) throw rows.error;
-  if (tag.error !== null) throw tag.error;
-  const { command } = tag.value;
-  if (command !== 'COMMIT') throw new Error(`COMMIT was answered with ${command}`);
-  return rows.value;
+/** Sends them all, and gives the rows once all are answered: before, nothing else may be sent. */
+async function andCommit(
+  statements: readonly PromiseLike<Rows<unknown>>[],
+  commit: PromiseLike<unknown>,
+): Promise<readonly Rows<unknown>[]> {
+  const answers = await Promise.all([...statements, asRows(commit)].map(settle));
+  const all = answers.map((answer) => {
+    // The first: those behind it failed because it did.
+    if (answer.error !== null) throw answer.error;
+    return answer.value;
+  });
+  const tag = all.at(-1)?.command;
+  if (tag !== 'COMMIT') throw new Error(`COMMIT was answered with ${tag}`);
+  return all.slice(0, -1);
 }
 
 type Settled =
@@ -334,6 +348,11 @@ export function assertInTime(call: Pick<Call, 'deadlineAt' | 'signal'>): void {
   if (call.signal?.aborted === true || call.deadlineAt <= performance.now()) {
     throw deadlineExceeded();
   }
+}
+
+/** How long the server may wait for a lock on behalf of a call, in milliseconds. */
+export function waitMsOf({ deadlineAt }: Pick<Call, 'deadlineAt'>): number {
+  return Math.max(1, Math.min(WAIT_MS_MAX, Math.ceil(deadlineAt - performance.now())));
 }
 
 export function deadlineExceeded(): DatabaseError {

@@ -218,10 +218,9 @@ async function attempt<Response>(
         if (!session.isLost) await session.command('rollback');
         return prepared;
       }
-      const { response, unit, answer } = prepared;
       const transactionId = await begun;
-      const committed = await commit(database, session, request, { transactionId, unit, answer });
-      return { kind: 'committed', response, ...committed };
+      const committed = await commit(database, session, request, { ...prepared, transactionId });
+      return { kind: 'committed', response: prepared.response, ...committed };
     } catch (error) {
       // A lost connection has rolled back by itself and takes no further command.
       if (session.isInTransaction && !session.isLost) await session.command('rollback');
@@ -230,20 +229,17 @@ async function attempt<Response>(
   });
 }
 
-/** The work is done, and only the last statement and COMMIT are left. */
-interface Ready<Response> {
+/** The work is done, and only the last statements and COMMIT are left. */
+interface Ready<Response> extends Remains {
   readonly kind: 'ready';
   readonly response: Response;
-  readonly unit: CollectedUnit;
-  /** To be stored; null: the request has no key. */
-  readonly answer: Answer | null;
 }
 
 type Prepared<Response> =
   | Ready<Response>
   | Exclude<Outcome<Response>, { readonly kind: 'committed' }>;
 
-/** Everything up to the last statement. */
+/** Everything up to the last statements. */
 async function prepare<Response>(
   { session, begun }: { readonly session: Session; readonly begun: Promise<string> },
   request: UnitRequest,
@@ -265,16 +261,18 @@ async function prepare<Response>(
     if (mayRunAgain(failure) || failure instanceof MissingPartitionError) throw failure;
     return { kind: 'refused', response };
   }
-  // Before a rollback as well: the database has its own say in what is valid.
-  await held.flush();
-  if (unit.mode() === 'VALIDATE_ONLY') return { kind: 'refused', response };
+  if (unit.mode() === 'VALIDATE_ONLY') {
+    // Though it is rolled back: the database has its own say in what is valid.
+    await held.flush();
+    return { kind: 'refused', response };
+  }
   const answer =
     request.idempotency === null ? null : withoutSecrets(serialize(response), unit.secrets);
-  return { kind: 'ready', response, unit, answer };
+  return { kind: 'ready', response, write: await held.last(request.call), unit, answer };
 }
 
 /**
- * Sends the last statement with COMMIT and returns when the transaction is known to be committed.
+ * Sends the last statements with COMMIT and returns when the transaction is known to be committed.
  *
  * @throws a DatabaseError that may run again when it is known not to be
  */
@@ -282,15 +280,16 @@ async function commit(
   database: Database,
   session: Session,
   request: UnitRequest,
-  { transactionId, unit, answer }: Remains & { readonly transactionId: string },
+  { transactionId, ...remains }: Remains & { readonly transactionId: string },
 ): Promise<Committed> {
+  const { unit } = remains;
   const entities = new Set(unit.changes.map(({ entity }) => entity));
-  if (isEmpty(unit, answer)) {
+  if (isEmpty(remains)) {
     await session.command('commit');
     return { commits: [], entities, touched: [], logs: [] };
   }
   try {
-    const appended = await append(session, request, transactionId, { unit, answer });
+    const appended = await append(session, request, transactionId, remains);
     return { ...appended, entities, touched: touchedBy(appended.commits, unit.changes) };
   } catch (error) {
     if (!session.isLost || !isUnknown(error)) throw error;
@@ -300,8 +299,8 @@ async function commit(
   }
 }
 
-function isEmpty({ changes, states }: CollectedUnit, answer: Answer | null): boolean {
-  return changes.length === 0 && states.size === 0 && answer === null;
+function isEmpty({ write, unit: { changes, states }, answer }: Remains): boolean {
+  return write === null && changes.length === 0 && states.size === 0 && answer === null;
 }
 
 function isUnknown(error: unknown): boolean {
