@@ -2,11 +2,13 @@ import { AppError } from '../errors.ts';
 import type { Change } from './change.ts';
 import type { NewChange } from './change-recorder.ts';
 import type { Touched } from './heads.ts';
-import type { Call, Session } from './lane.ts';
+import type { Session } from './lane.ts';
 import { DatabaseError } from './postgres.ts';
-import { deadlineExceeded } from './slot.ts';
+import { deadlineExceeded, waitMsOf } from './slot.ts';
+import { fragment, type Rows } from './sql.ts';
 import { type CollectedUnit, stateChanged } from './unit.ts';
 import type { Answer, Committed, UnitRequest } from './unit-of-work.ts';
+import type { LastWrite } from './unit-write.ts';
 
 /** The last change of an account that a unit of work touched. */
 export interface Commit {
@@ -26,7 +28,6 @@ export interface CommittedLog {
 const TRADING_STATE_CHANGED = 'TW001';
 const UNKNOWN_ACCOUNT = 'TW002';
 const LOCK_TIMEOUT = '55P03';
-const WAIT_MS_MAX = 600_000;
 
 /** An account's part of what was appended. */
 interface Appended {
@@ -41,14 +42,16 @@ interface Appended {
 
 /** What a unit of work leaves behind. */
 export interface Remains {
+  /** Null: nothing is left to be written. */
+  readonly write: LastWrite | null;
   readonly unit: CollectedUnit;
   /** To be stored; null: the request has no key. */
   readonly answer: Answer | null;
 }
 
 /**
- * The one last statement of a unit of work: it locks the heads, appends the changes, stores the
- * answer and commits. Without an answer by the deadline it may still wait for the COMMIT itself.
+ * The end of a unit of work: what is left to be written, then the one last statement, which locks
+ * the heads, appends the changes and stores the answer, then COMMIT. Without an answer by the deadline it may still wait for the COMMIT itself.
  *
  * @throws AppError SERIALIZATION_FAILURE when the trading state is not the expected one any more;
  * NOT_FOUND for an unknown account; with executed UNKNOWN when the connection is lost
@@ -57,30 +60,30 @@ export async function append(
   session: Session,
   request: UnitRequest,
   transactionId: string,
-  { unit: { changes, states }, answer }: Remains,
+  { write, unit: { changes, states }, answer }: Remains,
 ): Promise<Pick<Committed, 'commits' | 'logs'>> {
-  const items = JSON.stringify(changes.map(itemOf));
+  const lines = linesOf(changes);
   const { idempotency, call } = request;
-  const rows = await session.commitSql<Appended>`
+  const last = fragment<Appended>`
     /* changes.append */
     select account_id, seq, at, previous_hash, hashes from append_unit(
-      ${transactionId}, ${waitMsOf(call)}, ${items}::text::json, ${request.actor},
-      ${call.requestId}, ${request.operationName},
+      ${transactionId}, ${waitMsOf(call)}, ${lines.items}::text::json,
+      ${lines.befores}, ${lines.afters}, ${request.actor}, ${call.requestId}, ${request.operationName},
       ${JSON.stringify(Object.fromEntries(states))}::text::json,
       ${idempotency?.subject ?? null}, ${idempotency?.key ?? null},
       decode(${idempotency?.requestHash ?? null}, 'hex'), ${answer?.text ?? null},
-      ${answer?.isShortened ?? null}::boolean)`.then(undefined, (error: unknown) => {
-    throw appendError(error, changes);
-  });
+      ${answer?.isShortened ?? null}::boolean)`;
+  const rows = await session.commit(write === null ? [last] : [write.statement, last]).then(
+    // The row type is what the statement says of itself.
+    (results) => results.at(-1) as Rows<Appended>,
+    (error: unknown) => {
+      throw appendError(write?.failureOf(error) ?? error, changes);
+    },
+  );
   return {
     commits: rows.map(({ accountId, seq }) => ({ account: accountId, seq })),
-    logs: rows.flatMap((row) => logOf(row, items, request) ?? []),
+    logs: rows.flatMap((row) => logOf(row, lines, request) ?? []),
   };
-}
-
-/** How long it may wait for a head that another one has locked. */
-function waitMsOf({ deadlineAt }: Call): number {
-  return Math.max(1, Math.min(WAIT_MS_MAX, Math.ceil(deadlineAt - performance.now())));
 }
 
 /** What a unit has touched: the changes of an account have the seqs up to its commit's. */
@@ -96,40 +99,56 @@ export function touchedBy(
   });
 }
 
-/** A change as the statement takes it. */
+/** Changes as the statement takes them: a line of each text for each, empty where there is none. */
+interface Lines {
+  readonly items: string;
+  readonly befores: string;
+  readonly afters: string;
+}
+
 interface Item {
   readonly a: string;
   readonly e: string;
   readonly o: NewChange['operation'];
   readonly i: readonly string[];
   readonly n: number;
-  readonly b: object | null;
-  readonly f: object | null;
 }
 
-function itemOf(change: NewChange): Item {
+function linesOf(changes: readonly NewChange[]): Lines {
   return {
-    a: change.accountId,
-    e: change.entity,
-    o: change.operation,
-    i: change.ids,
-    n: change.count ?? change.ids.length,
-    b: change.before ?? null,
-    f: change.after ?? null,
+    items: JSON.stringify(changes.map(itemOf)),
+    befores: changes.map(({ before }) => lineOf(before)).join('\n'),
+    afters: changes.map(({ after }) => lineOf(after)).join('\n'),
   };
+}
+
+function itemOf({ accountId, entity, operation, ids, count }: NewChange): Item {
+  return { a: accountId, e: entity, o: operation, i: ids, n: count ?? ids.length };
+}
+
+/** JSON has no line breaks of its own. */
+function lineOf(row: object | null | undefined): string {
+  return row === null || row === undefined ? '' : JSON.stringify(row);
+}
+
+function rowOf(line: string | undefined): object | null {
+  return line === undefined || line === '' ? null : JSON.parse(line);
 }
 
 function logOf(
   { accountId, seq, at, previousHash, hashes }: Appended,
-  items: string,
+  lines: Lines,
   { actor, call: { requestId }, operationName }: UnitRequest,
 ): CommittedLog | null {
   if (hashes === null) return null;
   const firstSeq = BigInt(seq) - BigInt(hashes.length) + 1n;
   const changes = (): readonly Change[] => {
     // From the text: values that JSON leaves out or writes otherwise are as the table has them.
-    const own = (JSON.parse(items) as readonly Item[]).filter(({ a }) => a === accountId);
-    return own.map(({ e, o, i, n, b, f }, index) => ({
+    const befores = lines.befores.split('\n');
+    const afters = lines.afters.split('\n');
+    const items: readonly Item[] = JSON.parse(lines.items);
+    const own = [...items.entries()].filter(([, { a }]) => a === accountId);
+    return own.map(([line, { e, o, i, n }], index) => ({
       accountId,
       seq: String(firstSeq + BigInt(index)),
       at,
@@ -137,8 +156,8 @@ function logOf(
       operation: o,
       ids: i,
       count: n,
-      before: b,
-      after: f,
+      before: rowOf(befores[line]),
+      after: rowOf(afters[line]),
       actor,
       requestId,
       operationName,

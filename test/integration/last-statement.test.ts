@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inputOf, OPEN, openOne, refusalOf, UPDATE } from '../support/documents.ts';
 import { openItem } from '../support/make.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { makeName, orderItem } from '../support/trading.ts';
 
 let server: TestServer;
 
@@ -11,14 +12,12 @@ beforeAll(async () => {
 
 afterAll(() => server.stop());
 
-const CHANGE = JSON.stringify([
-  { a: 'main', e: 'thing', o: 'INSERT', i: ['x'], n: 1, b: null, f: {} },
-]);
+const CHANGE = JSON.stringify([{ a: 'main', e: 'thing', o: 'INSERT', i: ['x'], n: 1 }]);
 
 function appendAs(sql: TestServer['sql'], transactionId: string) {
   return sql`
-    select seq from append_unit(${transactionId}, 1000, ${CHANGE}::text::json, 'key:test', 'request',
-      'Test', '{}'::json, null, null, null, null, null)`;
+    select seq from append_unit(${transactionId}, 1000, ${CHANGE}::text::json, '', '{}',
+      'key:test', 'request', 'Test', '{}'::json, null, null, null, null, null)`;
 }
 
 describe('the last statement of a unit', () => {
@@ -39,6 +38,70 @@ describe('the last statement of a unit', () => {
     expect(await server.inventory()).toEqual(before);
     // The session is as good as before.
     await openOne(server, openItem());
+  });
+
+  describe('with the rows that the unit writes before it', () => {
+    const place = (clientOrderId: string, headers: Record<string, string> = {}) =>
+      server.request<{ placeOrders: { results: readonly { status: string }[] } }>(
+        'mutation ($input: PlaceOrdersInput!) { placeOrders(input: $input) { results { status } } }',
+        { input: { account: 'main', mode: 'PER_ITEM', items: [orderItem({ clientOrderId })] } },
+        { headers },
+      );
+
+    /** A session that has taken a clientOrderId and has not committed. */
+    async function taking(clientOrderId: string) {
+      const known = makeName();
+      await place(known);
+      const other = server.connect();
+      await other`begin`;
+      await other`
+        insert into orders
+        select (jsonb_populate_record(o, jsonb_build_object('id', gen_random_uuid(),
+          'client_order_id', ${clientOrderId}::text, 'quantity', 77, 'item_hash', '\\x00'))).*
+        from orders o where client_order_id = ${known}`;
+      return other;
+    }
+
+    it('waits for a name no longer than the unit has time, and stores nothing then', async () => {
+      const name = makeName();
+      const holder = await taking(name);
+      const before = await server.inventory();
+      const answer = await place(name, { 'x-deadline-ms': '150' });
+      expect(refusalOf(answer).extensions).toMatchObject({
+        code: 'DEADLINE_EXCEEDED',
+        retryable: true,
+        executed: 'NO',
+      });
+      await holder`rollback`;
+      expect(await server.inventory()).toEqual(before);
+      expect((await place(name)).data?.placeOrders.results).toEqual([{ status: 'CREATED' }]);
+    });
+
+    it('runs the unit again when another one has taken a name meanwhile', async () => {
+      const name = makeName();
+      const other = await taking(name);
+      const placed = place(name);
+      await server.untilBlocked(1);
+      server.statements();
+      await other`commit`;
+      expect((await placed).data?.placeOrders.results).toEqual([{ status: 'CONFLICT' }]);
+      expect(server.statements().filter((one) => one === 'transaction.begin')).toHaveLength(1);
+      const rows = await server.sql`
+        select trim_scale(quantity)::text as quantity from orders where client_order_id = ${name}`;
+      expect(rows).toEqual([{ quantity: '77' }]);
+    });
+
+    it('writes nothing when it is not appended', async () => {
+      const holder = server.connect();
+      await holder`begin`;
+      await holder`select from account_heads where account_id = 'main' for update`;
+      const name = makeName();
+      const answer = await place(name, { 'x-deadline-ms': '150' });
+      expect(refusalOf(answer).extensions?.code).toBe('DEADLINE_EXCEEDED');
+      await holder`rollback`;
+      const rows = await server.sql`select from orders where client_order_id = ${name}`;
+      expect(rows).toHaveLength(0);
+    });
   });
 
   it('appends nothing when it is sent again outside of its transaction', async () => {

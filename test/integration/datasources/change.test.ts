@@ -150,6 +150,26 @@ describe('the chain', () => {
     expect(await verify()).toEqual({ accountId, checked: 8, head: '8', firstBad: null });
   });
 
+  it.each([
+    ['quotes and control characters', ['x'], { text: '"\\ \n\t\u0001 \u007f' }],
+    ['letters of all kinds, and beyond the basic plane', ['é'], { ключ: '語 \u{1f600}', a: 'ß' }],
+    ['numbers, lists and nothing', ['x'], { n: 1e21, m: -0.5, list: [1, [], {}, null], is: true }],
+    ['several ids', ['a', 'b "c"', 'null', ''], null],
+    ['no ids', [], {}],
+  ])('is hashed as it always was: %s', async (_what, ids, after) => {
+    const [row] = await run(
+      database,
+      (sql) => sql<{ now: string; before: string }>`
+        select encode(change_row_hash(a, 'thing', 'UPDATE', i, 3, null, d, 'k', null, 'N'), 'hex') as now,
+          encode(sha256(convert_to(jsonb_build_array(
+            a, 'thing', 'UPDATE', i, 3, null, d::text, 'k', null, 'N')::text, 'UTF8')), 'hex')
+            as before
+        from (select ${accountId}::text as a, ${ids}::text[] as i,
+          ${after === null ? null : JSON.stringify(after)}::text::jsonb as d) as one`,
+    );
+    expect(row?.now).toBe(row?.before);
+  });
+
   it('holds while there is nothing, and for the reserved account', async () => {
     expect(await verify()).toEqual({ accountId, checked: 0, head: '0', firstBad: null });
     await append(database, makeChange({ accountId: '_system' }));
