@@ -1,4 +1,4 @@
-import { Decimal, toAmount } from '../datasources/decimal.ts';
+import { Decimal, toAmount, weightedAverage } from '../datasources/decimal.ts';
 import { uuidOf } from '../datasources/id.ts';
 import type { Order, OrderStatus } from '../datasources/order.ts';
 import type { Position, PositionSide } from '../datasources/position.ts';
@@ -103,7 +103,7 @@ function fillOrder(order: Order, fill: Fill, at: string): Order {
     ...order,
     status,
     filledQuantity: toAmount(after),
-    averagePrice: average(before, order.averagePrice ?? '0', fill),
+    averagePrice: average(order.filledQuantity, order.averagePrice ?? '0', fill),
     closedAt: status === 'PARTIALLY_FILLED' ? null : (order.closedAt ?? at),
   };
 }
@@ -228,11 +228,10 @@ function opened(order: Order, side: PositionSide, fill: Fill, at: string): Posit
 }
 
 function addTo(current: Position, fill: Fill): Position {
-  const before = new Decimal(current.quantity);
   return {
     ...current,
-    quantity: bounded(before.plus(fill.quantity)),
-    entryPrice: average(before, current.entryPrice, fill),
+    quantity: bounded(new Decimal(current.quantity).plus(fill.quantity)),
+    entryPrice: average(current.quantity, current.entryPrice, fill),
     fees: bounded(new Decimal(current.fees).plus(fill.fee)),
     hasFills: true,
   };
@@ -263,14 +262,12 @@ function takeFrom(
   return { reduced, realizedPnl };
 }
 
-/** The weighted average after a fill. */
-function average(
-  quantity: InstanceType<typeof Decimal>,
-  price: string,
-  fill: Pick<Fill, 'quantity' | 'price'>,
-): string {
-  const total = quantity.times(price).plus(new Decimal(fill.quantity).times(fill.price));
-  return toAmount(total.div(quantity.plus(fill.quantity)));
+/** The price of a quantity after a fill. */
+function average(quantity: string, price: string, fill: Pick<Fill, 'quantity' | 'price'>): string {
+  return weightedAverage(
+    { amount: price, weight: quantity },
+    { amount: fill.price, weight: fill.quantity },
+  );
 }
 
 /** @throws AppError BAD_INPUT for an amount that cannot be stored */
