@@ -215,8 +215,9 @@ function createWire(options: SlotOptions) {
     together<Result>(send: () => Result): Result {
       const opened = socket;
       opened?.cork();
-      // Behind the library's own, which it asks for in this turn and which brings the last bytes.
-      process.nextTick(() => setImmediate(() => opened?.uncork()));
+      // Once the library has been given all of it, in this turn: whatever waits to be done in this
+      // process would keep the server waiting, too.
+      process.nextTick(() => opened?.uncork());
       return send();
     },
     lose,
@@ -260,7 +261,7 @@ async function openConnection(options: SlotOptions, call: Call) {
     },
     queryAndCommit: (statements: readonly CompiledStatement[], of: Call) =>
       run(
-        () => wire.together(() => andCommit(statements.map(send), client.unsafe('commit'))),
+        () => wire.together(() => andCommit(statements.map(send), client.unsafe(COMMIT))),
         commitLimit(of, statementMs),
       ),
     destroy: () => lose(connectionLost('destroyed')),
@@ -270,6 +271,10 @@ async function openConnection(options: SlotOptions, call: Call) {
     },
   };
 }
+
+/** The library keeps what is shorter until the end of the turn, and sends it as a second message. */
+const SENT_AT_ONCE_BYTES = 1024;
+const COMMIT = 'commit'.padEnd(SENT_AT_ONCE_BYTES);
 
 /** One message: the id costs no way there and back, and is known whatever becomes of the rest. */
 const BEGIN = 'begin; select pg_current_xact_id()::text as id';

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { COMMIT } from '../support/chaos.ts';
 import { inputOf, OPEN, openOne, refusalOf, UPDATE } from '../support/documents.ts';
 import { openItem } from '../support/make.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -148,7 +149,7 @@ describe('the last statement of a unit', () => {
   });
 
   it('gives the seqs of what it committed though its answer was lost', async () => {
-    const lost = server.chaos?.cutAt('commit\u0000', 'after');
+    const lost = server.chaos?.cutAt(COMMIT, 'after');
     const answer = await server.request(OPEN, inputOf([openItem()]));
     await lost;
     const [head] = await server.sql`select seq from account_heads where account_id = 'main'`;

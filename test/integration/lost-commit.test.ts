@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { inputOf, OPEN } from '../support/documents.ts';
 import { type Item, openItem } from '../support/make.ts';
-import type { Chaos } from '../support/chaos.ts';
+import { type Chaos, COMMIT } from '../support/chaos.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
@@ -14,9 +14,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => server.stop());
-
-/** As it stands on the wire: the command alone, ended by a NUL. */
-const COMMIT = 'commit\u0000';
 
 let keys = 0;
 

@@ -22,6 +22,9 @@ export interface Chaos {
   close(): Promise<void>;
 }
 
+/** As it stands in what the last statements of a unit are sent with, and nowhere else. */
+export const COMMIT = 'commit   ';
+
 interface Trap {
   readonly text: string;
   readonly when: 'before' | 'after';
