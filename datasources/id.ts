@@ -1,4 +1,4 @@
-import { hash as digest, randomBytes } from 'node:crypto';
+import { hash as digest, randomUUID } from 'node:crypto';
 import { AppError } from '../errors.ts';
 
 /** The kinds of things that have a global id. */
@@ -80,7 +80,9 @@ export function quote(text: string): string {
 
 /** A UUIDv7 of this instant (Unix milliseconds) with random bits. */
 export function uuidOf(timeMs: number): string {
-  return formatUuid(timeMs, randomBytes(10).toString('hex'));
+  // One of these costs a tenth of asking for random bytes: they come from a pool of them.
+  const random = randomUUID();
+  return formatUuid(timeMs, random.slice(0, 8) + random.slice(9, 13) + random.slice(24));
 }
 
 /** A UUIDv7 of this instant whose other bits are a hash of the row's natural key. */
