@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import {
   type DocumentNode,
   type ExecutionArgs,
@@ -33,9 +34,9 @@ export interface Posted {
 export interface Answers {
   /**
    * Sends the answer that was given to the same request in the same scope, if everything in it is
-   * still current; before anything is parsed. False: there is none.
+   * still current; before anything is parsed. False: there is none. Mostly told at once.
    */
-  repeat(posted: Posted): Promise<boolean>;
+  repeat(posted: Posted): Promise<boolean> | boolean;
   /**
    * Carries out a query or mutation, sends its answer and keeps it where that may be. False, with
    * nothing done: it is a subscription, it is refused before the execution, or its client wants
@@ -81,12 +82,6 @@ const SEEN_MS_MAX = 50;
 export function createAnswers({ execution, caches, rateLimiter }: AnswersOptions): Answers {
   const { answers, heads, results } = caches;
 
-  /** What has to be the same for an answer to be the same; null: this one is never kept. */
-  function keyOf({ body, arrival }: Posted, mediaType: string): string | null {
-    if (arrival.idempotencyKey !== null) return null;
-    return `${hash('sha256', body, 'base64')} ${mediaType} ${scopeOf(arrival.actor)}`;
-  }
-
   /** Whether the commits that the client has seen are known here, which they mostly are. */
   async function hasSeen({ minCommits }: Arrival): Promise<boolean> {
     try {
@@ -98,18 +93,29 @@ export function createAnswers({ execution, caches, rateLimiter }: AnswersOptions
     }
   }
 
+  function give(posted: Posted, mediaType: string, answer: Answer | null): boolean {
+    if (answer === null) return false;
+    rateLimiter.charge(posted.arrival.actor, answer.cost);
+    results.record(answer.operationName, answer.reads, 0);
+    send(posted, mediaType, answer.body(), 'hit');
+    return true;
+  }
+
+  async function giveAfter(posted: Posted, mediaType: string, key: string): Promise<boolean> {
+    if (!(await hasSeen(posted.arrival))) return false;
+    return give(posted, mediaType, await answers.find(key));
+  }
+
   return {
-    async repeat(posted) {
+    repeat(posted) {
       const mediaType = mediaTypeOf(posted.request.headers.accept);
       const key = mediaType === null ? null : keyOf(posted, mediaType);
-      if (mediaType === null || key === null || !(await hasSeen(posted.arrival))) return false;
+      if (mediaType === null || key === null) return false;
+      if (posted.arrival.minCommits.length > 0) return giveAfter(posted, mediaType, key);
       const found = answers.find(key);
-      const answer = found instanceof Promise ? await found : found;
-      if (answer === null) return false;
-      rateLimiter.charge(posted.arrival.actor, answer.cost);
-      results.record(answer.operationName, answer.reads, 0);
-      send(posted, mediaType, answer.body(), 'hit');
-      return true;
+      return found instanceof Promise
+        ? found.then((answer) => give(posted, mediaType, answer))
+        : give(posted, mediaType, found);
     },
     async make(posted, operation, params) {
       const mediaType = mediaTypeOf(posted.request.headers.accept);
@@ -136,19 +142,18 @@ function send(
   body: Buffer,
   cache: 'hit' | 'miss' | null,
 ): void {
-  // One list at once: each header set by itself is kept in a table first.
-  const headers = [
-    REQUEST_ID_HEADER,
-    arrival.requestId,
-    'content-type',
-    `${mediaType}; charset=utf-8`,
-    'content-length',
-    String(body.length),
-  ];
-  if (cache !== null) headers.push('x-cache', cache);
-  response.writeHead(200, headers);
+  // At once: each header set by itself is kept in a table first.
+  response.writeHead(200, {
+    [REQUEST_ID_HEADER]: arrival.requestId,
+    'content-type': `${mediaType}; charset=utf-8`,
+    'content-length': body.length,
+    ...(cache === null ? NOTHING : CACHE_HEADERS[cache]),
+  });
   response.end(body);
 }
+
+const NOTHING = {};
+const CACHE_HEADERS = { hit: { 'x-cache': 'hit' }, miss: { 'x-cache': 'miss' } };
 
 /** An operation that was carried out. */
 interface Ran {
@@ -288,6 +293,32 @@ function areKept(
       selection.kind === 'InlineFragment' ? selection : fragments.get(selection.name.value);
     return below !== undefined && areKept(below.selectionSet, fragments);
   });
+}
+
+/** The last request of a connection, and its key. */
+interface LastKey {
+  readonly body: Buffer;
+  readonly mediaType: string;
+  readonly actor: Actor;
+  readonly key: string;
+}
+
+/** What a connection asks for again and again is hashed once; it goes with its connection. */
+const lastKeys = new WeakMap<Socket, LastKey>();
+/** A longer body is hashed each time: that much each open connection may hold. */
+const REMEMBERED_BYTES_MAX = 4096;
+
+/** What has to be the same for an answer to be the same; null: this one is never kept. */
+function keyOf({ request, body, arrival }: Posted, mediaType: string): string | null {
+  const { actor, idempotencyKey } = arrival;
+  if (idempotencyKey !== null) return null;
+  const { socket } = request;
+  const last = lastKeys.get(socket);
+  const isSame = last !== undefined && last.actor === actor && last.mediaType === mediaType;
+  if (isSame && last.body.equals(body)) return last.key;
+  const key = `${hash('sha256', body, 'base64')} ${mediaType} ${scopeOf(actor)}`;
+  if (body.length <= REMEMBERED_BYTES_MAX) lastKeys.set(socket, { body, mediaType, actor, key });
+  return key;
 }
 
 const scopes = new WeakMap<Actor, string>();

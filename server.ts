@@ -5,7 +5,7 @@ import type { GraphQLError } from 'graphql';
 import type { Logger } from 'pino';
 import { type Answers, REQUEST_ID_HEADER } from './answers.ts';
 import type { Authentication } from './authentication.ts';
-import { isBounded, parseBody, readBody } from './body.ts';
+import { BodyRequest, isBounded, parseBody, readBody } from './body.ts';
 import { toPublicError } from './edge.ts';
 import { AppError, FatalError } from './errors.ts';
 import { createEventOutlet, createEventStreams, type EventStreams } from './event-streams.ts';
@@ -14,7 +14,7 @@ import type { FrameExports } from './frame-export.ts';
 import { type AnswerFrames, type FrameMemory, framesInText } from './frame-memory.ts';
 import { isGraphiqlRequest, sendGraphiql } from './graphiql.ts';
 import { type MinCommit, readMinCommits } from './min-commit.ts';
-import type { RateLimiter } from './rate-limit.ts';
+import type { RateLimiter, Release } from './rate-limit.ts';
 import { createSocketServer } from './socket-server.ts';
 import type { Traffic } from './datasources/traffic.ts';
 
@@ -56,22 +56,30 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { log } = options;
   const state = { isDraining: false, underWay: 0, onIdle: () => {} };
   const streams = createEventStreams(options);
-  const responses = new Set<ServerResponse>();
-  const server = createServer((request, response) => {
+  const streaming = new Set<ServerResponse>();
+  const server = createServer({ IncomingMessage: BodyRequest }, (request, response) => {
+    const { isDraining } = state;
+    const visit: Visit = {
+      isDraining,
+      streams,
+      streaming,
+      release: null,
+      ending: null,
+      frames: null,
+    };
     state.underWay += 1;
-    responses.add(response);
-    response.once('close', () => {
-      responses.delete(response);
+    response.on('close', () => {
+      endVisit(visit, response);
       state.underWay -= 1;
       if (state.underWay === 0) state.onIdle();
     });
-    handle(request, response, options, { isDraining: state.isDraining, streams }).catch(
-      (error: unknown) => {
-        log.error({ err: error }, 'a request failed outside of GraphQL');
-        if (!response.headersSent) response.writeHead(500);
-        response.end();
-      },
-    );
+    const isPlain = request.url === '/graphql' && request.method === 'POST';
+    const handled = (isPlain ? handleGraphql : handle)(request, response, options, visit);
+    handled.catch((error: unknown) => {
+      log.error({ err: error }, 'a request failed outside of GraphQL');
+      if (!response.headersSent) response.writeHead(500);
+      response.end();
+    });
   });
   // A client that sends its headers or its body slower than this holds nothing.
   server.headersTimeout = 10_000;
@@ -96,7 +104,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         if (state.underWay === 0) resolve();
       });
       await sockets.close();
-      for (const response of responses) if (isStream(response)) response.end();
+      for (const response of streaming) if (isStream(response)) response.end();
       await idle;
       // Keep-alive connections without a request would hold the server open; some of them are still
       // sending a body that was refused.
@@ -112,10 +120,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-/** What a request needs of the server that it came to. */
-interface Reception {
+/** A request at the server that it came to, and what it holds there until its response is closed. */
+interface Visit {
   readonly isDraining: boolean;
   readonly streams: EventStreams;
+  /** Responses of subscriptions, which end when the server drains. */
+  readonly streaming: Set<ServerResponse>;
+  release: Release | null;
+  /** Aborted when the client closes the connection before it has its answer; null: nobody listens. */
+  ending: AbortController | null;
+  frames: AnswerFrames | null;
+}
+
+function endVisit(visit: Visit, response: ServerResponse): void {
+  visit.streaming.delete(response);
+  visit.release?.();
+  visit.frames?.release();
+  if (!response.writableFinished) visit.ending?.abort();
 }
 
 /** A subscription over SSE: it ends by itself only when its client goes. */
@@ -151,17 +172,17 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
 }
 
 async function handle(
-  request: IncomingMessage,
+  request: BodyRequest,
   response: ServerResponse,
   options: ServerOptions,
-  reception: Reception,
+  visit: Visit,
 ): Promise<void> {
   const path = (request.url ?? '/').split('?')[0];
   switch (path) {
     case '/livez':
       return sendText(response, 200, 'ok');
     case '/readyz': {
-      const isReady = !reception.isDraining && (await options.isReady());
+      const isReady = !visit.isDraining && (await options.isReady());
       return sendText(response, isReady ? 200 : 503, isReady ? 'ready' : 'not ready');
     }
     case '/':
@@ -172,10 +193,10 @@ async function handle(
       if (options.isExplorerOn && isGraphiqlRequest(request)) {
         return sendGraphiql(request, response);
       }
-      return handleGraphql(request, response, options, reception);
+      return handleGraphql(request, response, options, visit);
     default:
       if (path?.startsWith('/export/')) {
-        return handleExport(request, response, options, reception.isDraining);
+        return handleExport(request, response, options, visit);
       }
       return sendText(response, 404, 'not found');
   }
@@ -185,7 +206,7 @@ async function handleExport(
   request: IncomingMessage,
   response: ServerResponse,
   { authentication, rateLimiter, frameExports, log, deadlineMaxMs }: ServerOptions,
-  isDraining: boolean,
+  visit: Visit,
 ): Promise<void> {
   if (request.method !== 'GET') {
     response.setHeader('allow', 'GET');
@@ -194,9 +215,9 @@ async function handleExport(
   const requestId = requestIdOf(request);
   response.setHeader(REQUEST_ID_HEADER, requestId);
   try {
-    if (isDraining) throw shuttingDown();
+    if (visit.isDraining) throw shuttingDown();
     const actor = authentication.authenticate(request.headers.authorization);
-    response.once('close', rateLimiter.admit(actor));
+    visit.release = rateLimiter.admit(actor);
     const deadlineMs = deadlineOf(request, deadlineMaxMs);
     await frameExports.send(request, response, { requestId, actor, deadlineMs });
   } catch (error) {
@@ -205,23 +226,18 @@ async function handleExport(
 }
 
 async function handleGraphql(
-  request: IncomingMessage,
+  request: BodyRequest,
   response: ServerResponse,
   options: ServerOptions,
-  { isDraining, streams }: Reception,
+  visit: Visit,
 ): Promise<void> {
   const requestId = requestIdOf(request);
   try {
-    if (isDraining) throw shuttingDown();
+    if (visit.isDraining) throw shuttingDown();
     const { authorization } = request.headers;
     const actor = options.authentication.authenticate(authorization, request.socket);
     const release = options.rateLimiter.admit(actor);
-    const parts: Parts = { ending: null, frames: null };
-    response.once('close', () => {
-      release();
-      parts.frames?.release();
-      if (!response.writableFinished) parts.ending?.abort();
-    });
+    visit.release = release;
     const arrival = {
       requestId,
       actor,
@@ -232,10 +248,15 @@ async function handleGraphql(
     };
     const body = request.method === 'POST' ? await readBody(request) : null;
     const { answers, execution } = options;
-    if (body !== null && (await answers.repeat({ request, response, body, arrival }))) return;
-    const { ending, frames } = open(parts, request, response, options);
+    if (body !== null) {
+      const repeated = answers.repeat({ request, response, body, arrival });
+      // Mostly told at once; waiting for it would take another turn.
+      if (repeated === true || (repeated !== false && (await repeated))) return;
+    }
+    const { ending, frames } = open(visit, request, response, options);
     const onStream = () => {
-      streams.hold({ actor, response, ending });
+      visit.streams.hold({ actor, response, ending });
+      if (!response.closed) visit.streaming.add(response);
       release();
     };
     const openOutlet = () => createEventOutlet(response, ending);
@@ -268,15 +289,8 @@ function isOneText({ headers: { accept } }: IncomingMessage): boolean {
   return /event-stream|multipart/.test(accept ?? '');
 }
 
-/** What a request holds once it is carried out; most are answered before that. */
-interface Parts {
-  /** Aborted when the client closes the connection before it has its answer. */
-  ending: AbortController | null;
-  frames: AnswerFrames | null;
-}
-
 function open(
-  parts: Parts,
+  visit: Visit,
   request: IncomingMessage,
   response: ServerResponse,
   { frameMemory }: ServerOptions,
@@ -285,7 +299,7 @@ function open(
   // Nobody would tell of it, and nobody would give frames back, where the client has gone already.
   if (response.closed) ending.abort();
   const frames = isOneText(request) || response.closed ? framesInText() : frameMemory.open();
-  Object.assign(parts, { ending, frames });
+  Object.assign(visit, { ending, frames });
   return { ending, frames };
 }
 
