@@ -46,7 +46,7 @@ export interface HeldWrites {
    *
    * @throws what `flush` does
    */
-  last(call: Call): Promise<LastWrite | null>;
+  last(transactionId: string, call: Call): Promise<LastWrite | null>;
 }
 
 export interface HeldOrder {
@@ -137,9 +137,9 @@ export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAI
       for (const { next } of rows.moved.values()) yield next;
     },
     flush,
-    async last(call) {
+    async last(transactionId, call) {
       await sending;
-      const write = rows === null ? null : lastWriteOf(rows, call);
+      const write = rows === null ? null : lastWriteOf(rows, transactionId, call);
       rows = null;
       return write;
     },

@@ -152,6 +152,8 @@ const FAILURES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   '40P01': ['SERIALIZATION_FAILURE', 'Other writes came between: the operation may be run again.'],
   '55P03': ['SERIALIZATION_FAILURE', 'Other writes held a lock: the operation may be run again.'],
   26000: ['SERIALIZATION_FAILURE', 'The session changed: the operation may be run again.'],
+  // A last statement whose preparation was gone, sent again by the driver when all had failed.
+  TW003: ['SERIALIZATION_FAILURE', 'The session changed: the operation may be run again.'],
   53100: ['UNAVAILABLE', 'The database has no room left.'],
   53200: ['UNAVAILABLE', 'The database has no memory left.'],
 };

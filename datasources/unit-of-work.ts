@@ -268,7 +268,8 @@ async function prepare<Response>(
   }
   const answer =
     request.idempotency === null ? null : withoutSecrets(serialize(response), unit.secrets);
-  return { kind: 'ready', response, write: await held.last(request.call), unit, answer };
+  const write = await held.last(await begun, request.call);
+  return { kind: 'ready', response, write, unit, answer };
 }
 
 /**

@@ -46,7 +46,7 @@ interface Part {
 
 /** What a unit writes last. */
 export interface LastWrite {
-  /** Fails unless every row is written. */
+  /** Fails unless it runs in the unit's transaction and every row is written. */
   readonly statement: SqlStatement<unknown>;
   /** What its failure means. */
   failureOf(error: unknown): unknown;
@@ -75,11 +75,15 @@ export async function writeRows(sql: Sql, rows: UnitRows): Promise<void> {
  * The same to be sent with COMMIT behind it: it decides for itself, and waits for no lock longer
  * than the call has time. Null: there is nothing to write.
  */
-export function lastWriteOf(rows: UnitRows, call: Call): LastWrite | null {
+export function lastWriteOf(
+  rows: UnitRows,
+  transactionId: string,
+  call: Pick<Call, 'deadlineAt'>,
+): LastWrite | null {
   const parts = partsOf(rows);
   if (parts.length === 0) return null;
   return {
-    statement: whole(parts, waitMsOf(call)),
+    statement: whole(parts, fragment`begin_last_write(${transactionId}, ${waitMsOf(call)})`),
     failureOf: (error) => failureOf(parts, error),
   };
 }
@@ -133,8 +137,11 @@ function partsOf(rows: UnitRows): readonly Part[] {
   return parts.filter((part) => part.rows > 0);
 }
 
-/** All parts in one statement, which fails unless every row is written. */
-function whole(parts: readonly Part[], waitMs: number | null = null): SqlStatement<unknown> {
+/** All parts in one statement, which fails unless every row is written; `begin` is run before. */
+function whole(
+  parts: readonly Part[],
+  begin: SqlStatement<unknown> | null = null,
+): SqlStatement<unknown> {
   const [only, ...others] = parts;
   const name = only !== undefined && others.length === 0 ? only.name : fragment`/* units.write */`;
   const written = parts.map(
@@ -145,14 +152,13 @@ function whole(parts: readonly Part[], waitMs: number | null = null): SqlStateme
       case when (select count(*) from ${identifier(key)}) <> ${rows}
         then refuse_write(${key}) end as ${identifier(key)}`,
   );
-  if (waitMs === null) {
+  if (begin === null) {
     return fragment`${name} with ${joined(written, ', ')} select ${joined(counts, ', ')}`;
   }
-  // It is set before anything is written: what is written is asked for by the row that this gives.
-  const limited = fragment`
-    "limited" as materialized (select set_config('lock_timeout', ${String(waitMs)}, true))`;
-  return fragment`${name} with ${joined([limited, ...written], ', ')}
-    select ${joined(counts, ', ')} from "limited"`;
+  // It is first: what is written is asked for by the row that it gives.
+  const begun = fragment`"begun" as materialized (select ${begin})`;
+  return fragment`${name} with ${joined([begun, ...written], ', ')}
+    select ${joined(counts, ', ')} from "begun"`;
 }
 
 /** Run again, the unit finds what the other one has written. */

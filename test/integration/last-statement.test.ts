@@ -1,9 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { NO_RECORDER } from '../../datasources/change-recorder.ts';
+import { holdWrites, writeAtOnce } from '../../datasources/held-writes.ts';
+import { uuidOf } from '../../datasources/id.ts';
+import { createOrderRepository } from '../../datasources/order.ts';
+import { arrayLiteral } from '../../datasources/postgres-types.ts';
+import { createSql, type StatementRunner } from '../../datasources/sql.ts';
+import { makeCall } from '../support/call.ts';
 import { COMMIT } from '../support/chaos.ts';
 import { inputOf, OPEN, openOne, refusalOf, UPDATE } from '../support/documents.ts';
 import { openItem } from '../support/make.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { makeName, orderItem } from '../support/trading.ts';
+import { makeName, orderItem, placeOne } from '../support/trading.ts';
 
 let server: TestServer;
 
@@ -19,6 +26,20 @@ function appendAs(sql: TestServer['sql'], transactionId: string) {
   return sql`
     select seq from append_unit(${transactionId}, 1000, ${CHANGE}::text::json, '', '{}',
       'key:test', 'request', 'Test', '{}'::json, null, null, null, null, null)`;
+}
+
+async function transactionOf(session: TestServer['sql']): Promise<string> {
+  const [row] = await session`select pg_current_xact_id()::text as id`;
+  return String(row?.id);
+}
+
+/** Statements of the product on a connection of the test's own. */
+function runOn(session: TestServer['sql']): StatementRunner {
+  // The library's type of parameters leaves out bytes and lists, which it takes.
+  return async ({ text, parameters }) => {
+    const values = parameters.map((value) => (Array.isArray(value) ? arrayLiteral(value) : value));
+    return session.unsafe(text, values as string[]);
+  };
 }
 
 describe('the last statement of a unit', () => {
@@ -113,6 +134,37 @@ describe('the last statement of a unit', () => {
     await session`rollback`;
     await expect(appendAs(session, String(own?.id))).rejects.toMatchObject({ code: 'TW003' });
     expect(await server.inventory()).toEqual(before);
+  });
+
+  it('writes nothing before them when that is sent again outside of its transaction', async () => {
+    const known = makeName();
+    const name = makeName();
+    await placeOne(server, orderItem({ clientOrderId: known }));
+    const lane = createSql(() => Promise.reject(new Error('it is only compiled')));
+    const orders = createOrderRepository(writeAtOnce(createSql(runOn(server.sql))), NO_RECORDER);
+    const [order] = await orders.findByClientOrderIds('main', [known]);
+    if (order === undefined) throw new Error('it was placed');
+    const held = holdWrites(lane);
+    const writeIn = async (transactionId: string) => {
+      const id = uuidOf(Date.now());
+      await held.insertOrders('main', [{ ...order, id, clientOrderId: name }]);
+      const write = await held.last(transactionId, makeCall());
+      if (write === null) throw new Error('an order is held');
+      return write.statement.compile();
+    };
+    const session = server.connect();
+    const run = runOn(session);
+    await session`begin`;
+    const late = await writeIn(await transactionOf(session));
+    await session`rollback`;
+    await expect(run(late)).rejects.toMatchObject({ code: 'TW003' });
+    expect(await server.sql`select from orders where client_order_id = ${name}`).toHaveLength(0);
+    // In its transaction it would have been written.
+    await session`begin`;
+    await run(await writeIn(await transactionOf(session)));
+    const found = await session`select from orders where client_order_id = ${name}`;
+    await session`rollback`;
+    expect(found).toHaveLength(1);
   });
 
   it('appends within its transaction', async () => {
