@@ -35,6 +35,11 @@ export interface Context {
   readonly sharing: Sharing | null;
   /** The unit of work of a mutation; null in queries and subscriptions. */
   readonly unit: Unit | null;
+  /**
+   * How many fields a mutation has at its root: what a later one is likely to need may be read beside
+   * what an earlier one waits for. 0 in queries and subscriptions.
+   */
+  readonly fields: number;
   readonly services: Services;
 }
 

@@ -212,6 +212,7 @@ function createContext(initial: OperationContext, services: Services): Context &
     lastEvent: { cursor: null },
     sharing: null,
     unit: null,
+    fields: 0,
     services,
   };
 }
@@ -282,6 +283,7 @@ async function runMutation(
       operationName: args.operationName ?? nameOf(args),
       idempotency: idempotencyOf(operation, context.params, actor),
     };
+    const fields = definitionOf(args)?.selectionSet.selections.length ?? 0;
     const outcome = await units.run(request, async (datasources, unit) => {
       const contextValue: Context = {
         ...context,
@@ -289,6 +291,7 @@ async function runMutation(
         datasources: restrict(datasources, actor),
         budget: createBudget(call),
         unit,
+        fields,
       };
       const result = await executeFast({ ...args, contextValue });
       if (!isResult(result)) throw new Error('a mutation gave more than one result');

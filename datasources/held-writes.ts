@@ -2,6 +2,7 @@ import type { Update } from './change-recorder.ts';
 import type { NewOrder, Order } from './order.ts';
 import type { NewPosition, Position } from './position.ts';
 import type { Call } from './lane.ts';
+import type { Mark } from './mark.ts';
 import { toPosition } from './position-rows.ts';
 import type { Sql } from './sql.ts';
 import type { NewTrade } from './trade.ts';
@@ -17,9 +18,11 @@ import { type LastWrite, lastWriteOf, noRows, type UnitRows, writeRows } from '.
  * What is held is of one account: rows of another one are held after those were sent.
  */
 export interface HeldWrites {
-  /** Sends nothing first: for locks, and for reads of what is never held. */
+  /** Sends nothing first: for reads of what is never held. */
   readonly direct: Sql;
-  /** `direct` after what is held was sent: for what reads or locks rows of which some may be held. */
+  /** `direct` for locks: what was read before may be old once it has waited. */
+  readonly locking: Sql;
+  /** `locking` after what is held was sent: for what reads or locks rows of which some may be held. */
   readonly reading: Sql;
   /** `reading` once the transaction is known to have begun: for everything else. */
   readonly sql: Sql;
@@ -30,6 +33,11 @@ export interface HeldWrites {
   /** Of open rows that the unit has locked, or holds. */
   updatePositions(accountId: string, updates: readonly Update<Position>[]): Promise<void>;
   insertTrades(accountId: string, trades: readonly NewTrade[]): Promise<void>;
+  /**
+   * By instrument, what the unit has read of marks since it last waited for a lock or wrote; null
+   * stands for an instrument without one. Null where there is no unit: nothing is kept.
+   */
+  readonly marks: Map<string, Mark | null> | null;
   /** The orders that are held, as they become. */
   orders(accountId: string): Iterable<HeldOrder>;
   /** The positions that are held, as they become. */
@@ -64,6 +72,7 @@ const NOTHING_TO_WAIT_FOR = Promise.resolve();
 export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAIT_FOR): HeldWrites {
   let rows: UnitRows | null = null;
   let hasSent = false;
+  let marks = new Map<string, Mark | null>();
   let sending: Promise<void> = begun.then(ignore);
   sending.catch(ignore);
 
@@ -84,13 +93,23 @@ export function holdWrites(direct: Sql, begun: Promise<unknown> = NOTHING_TO_WAI
     return rows;
   }
 
+  const locking: Sql = (strings, ...values) => {
+    // Not cleared: a read that is under way may still be written into the old one.
+    marks = new Map();
+    return direct(strings, ...values);
+  };
+
   return {
     direct,
+    locking,
     reading: (strings, ...values) =>
-      direct(strings, ...values).after(async () => {
+      locking(strings, ...values).after(async () => {
         if (rows !== null || hasSent) await flush();
       }),
-    sql: (strings, ...values) => direct(strings, ...values).after(flush),
+    sql: (strings, ...values) => locking(strings, ...values).after(flush),
+    get marks() {
+      return marks;
+    },
     async insertOrders(accountId, orders) {
       const { placed } = await of(accountId);
       for (const order of orders) placed.set(order.id, order);
@@ -157,8 +176,10 @@ export function writeAtOnce(direct: Sql): HeldWrites {
     };
   return {
     ...held,
+    locking: direct,
     reading: direct,
     sql: direct,
+    marks: null,
     insertOrders: atOnce(held.insertOrders),
     updateOrders: atOnce(held.updateOrders),
     insertPositions: atOnce(held.insertPositions),

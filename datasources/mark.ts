@@ -33,18 +33,28 @@ export interface StopTrigger {
 export function createMarkRepository(held: HeldWrites, recorder: ChangeRecorder) {
   const { sql } = held;
   return {
-    /** The mark of each of these instruments that has one, in no order. */
+    /** The mark of each of these instruments that has one, in no order; a unit reads each once. */
     async find(
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
     ): Promise<readonly Mark[]> {
-      return held.direct<Mark>`
-        /* marks.find */
-        select exchange, symbol, trim_scale(price) as price, at from marks
-        where account_id = ${accountId} and (exchange, symbol) in (
-          select * from unnest(
-            ${instruments.map((one) => one.exchange)}::text[],
-            ${instruments.map((one) => one.symbol)}::text[]))`;
+      const known = held.marks ?? new Map<string, Mark | null>();
+      const nameOf = (one: { exchange: string; symbol: string }) =>
+        `${accountId} ${one.exchange} ${one.symbol}`;
+      const wanted = new Map(instruments.map((one) => [nameOf(one), one]));
+      const unread = [...wanted].flatMap(([name, one]) => (known.has(name) ? [] : [one]));
+      if (unread.length > 0) {
+        const marks = await held.direct<Mark>`
+          /* marks.find */
+          select exchange, symbol, trim_scale(price) as price, at from marks
+          where account_id = ${accountId} and (exchange, symbol) in (
+            select * from unnest(
+              ${unread.map((one) => one.exchange)}::text[],
+              ${unread.map((one) => one.symbol)}::text[]))`;
+        for (const one of unread) known.set(nameOf(one), null);
+        for (const mark of marks) known.set(nameOf(mark), mark);
+      }
+      return [...wanted.keys()].flatMap((name) => known.get(name) ?? []);
     },
 
     /**

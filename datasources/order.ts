@@ -249,7 +249,7 @@ export function createOrderRepository(held: HeldWrites, recorder: ChangeRecorder
       });
       if (fillable?.every((one) => one !== null)) {
         // What is sent after it sees what was committed while it waited, and fails when it does.
-        lockInstruments(held.direct, accountId, known ?? []).catch(ignore);
+        lockInstruments(held.locking, accountId, known ?? []).catch(ignore);
         return fillable;
       }
       const rows = await held.reading<Order & Omit<FillableOrder, 'order'>>`

@@ -100,7 +100,7 @@ export function createPositionRepository(held: HeldWrites, recorder: ChangeRecor
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
     ): Promise<void> {
-      await lockInstruments(held.direct, accountId, instruments);
+      await lockInstruments(held.locking, accountId, instruments);
     },
 
     /** The open rows of these instruments (either side) and the rows opened under these client ids. */
@@ -159,7 +159,7 @@ export function createPositionRepository(held: HeldWrites, recorder: ChangeRecor
       accountId: string,
       instruments: readonly { readonly exchange: string; readonly symbol: string }[],
     ): Promise<readonly Position[]> {
-      const rows = await held.direct<Position>`
+      const rows = await held.locking<Position>`
         /* positions.lockOpen */
         select ${columns} from positions
         where account_id = ${accountId} and status = 'OPEN' and ${areOneOf(instruments)}

@@ -30,6 +30,7 @@ import { instrumentOf, isGiven, readMarks } from './position.ts';
 
 const EXCHANGE_TRADE_ID_LENGTH_MAX = 100;
 const ASSET_LENGTH_MAX = 32;
+const NO_MARKS: ReadonlyMap<string, string> = new Map();
 
 export interface RecordTradeItem {
   readonly orderId?: string | null;
@@ -158,9 +159,16 @@ async function openLedger(
   const find = indexByName(rows, ({ order }) => order);
   const instruments = [...new Map(rows.map(({ order }) => [instrumentOf(order), order])).values()];
   if (rows.length === 0) {
-    return { find, ledger: createLedger({ at, known: [], positions: [], marks: new Map() }) };
+    return { find, ledger: createLedger({ at, known: [], positions: [], marks: NO_MARKS }) };
   }
-  const open = await positions.lockOpen(accountId, instruments);
+  const hasStops = [...fills, ...rows.map(({ order }) => order)].some((one) =>
+    isGiven(one.stopLossPrice ?? one.takeProfitPrice),
+  );
+  const [open, marks] = await Promise.all([
+    positions.lockOpen(accountId, instruments),
+    // Behind the locks, without a round trip: stops are often moved by the field after the fills.
+    hasStops || context.fields > 1 ? readMarks(context, accountId, instruments) : NO_MARKS,
+  ]);
   const keys = fills.flatMap((fill) => {
     const order = find(fill.name)?.order;
     // An order without fills has no fill that could be repeated.
@@ -169,10 +177,6 @@ async function openLedger(
   });
   const known = keys.length === 0 ? [] : await trades.findByFillKeys(accountId, keys);
   const others = await readOthers(context, accountId, known, open);
-  const hasStops = [...fills, ...rows.map(({ order }) => order)].some((one) =>
-    isGiven(one.stopLossPrice ?? one.takeProfitPrice),
-  );
-  const marks = hasStops ? await readMarks(context, accountId, instruments) : new Map();
   return { find, ledger: createLedger({ at, known, positions: [...others, ...open], marks }) };
 }
 

@@ -57,6 +57,12 @@ const moving = (item: Item, alias = 'moved'): Field => ({
   input: { account: 'main', mode: 'PER_ITEM', items: [{ ...keyOf(), ...item }] },
   selection: POSITION,
 });
+const pricing = (price: string): Field => ({
+  alias: `at${price}`,
+  call: 'markPrices',
+  input: { account: 'main', items: [{ exchange: 'bybit', symbol, price }] },
+  selection: 'updated',
+});
 const amending = (item: Item): Field => ({
   alias: 'amended',
   call: 'updateOrders',
@@ -74,7 +80,9 @@ async function run(fields: readonly Field[]) {
     return `$i${place}: ${call.charAt(0).toUpperCase()}${call.slice(1)}Input!`;
   });
   const calls = fields.map(({ alias, call, selection }, place) => {
-    return `${alias}: ${call}(input: $i${place}) { results { status error { code } ${selection} } }`;
+    const answer =
+      call === 'markPrices' ? selection : `results { status error { code } ${selection} }`;
+    return `${alias}: ${call}(input: $i${place}) { ${answer} }`;
   });
   const inputs = Object.fromEntries(fields.map(({ input }, place) => [`i${place}`, input]));
   return server.request<Fields>(`mutation Held(${types}) { ${calls.join(' ')} }`, inputs);
@@ -268,6 +276,47 @@ describe('a document of several fields', () => {
     ]);
     expect(errors?.[0]?.extensions?.code).toBe('BATCH_REJECTED');
     expect(await server.inventory()).toEqual(before);
+  });
+
+  it('holds a stop against the mark that the same document has set', async () => {
+    const answer = await commit([
+      placing([market()]),
+      filling([fillItem(name, { quantity: '4' })]),
+      moving({ stopLossPrice: '90' }),
+      pricing('85'),
+      moving({ stopLossPrice: '80' }, 'lowered'),
+      moving({ stopLossPrice: '88' }, 'above'),
+    ]);
+    expect(answer).toMatchObject({
+      moved: { results: [{ status: 'UPDATED' }] },
+      lowered: { results: [{ status: 'UPDATED' }] },
+      above: { results: [{ status: 'REJECTED' }] },
+    });
+    expect((await stored()).positions).toMatchObject([{ stop: '80' }]);
+  });
+
+  it('reads a mark again once it has waited for another position', async () => {
+    const [elsewhere, other] = [makeSymbol(), makeName()];
+    await commit([
+      placing([market(), market({ clientOrderId: other, symbol: elsewhere })]),
+      filling([fillItem(name, { quantity: '4' }), fillItem(other, { quantity: '4' })]),
+      pricing('100'),
+    ]);
+    const holder = server.connect();
+    await holder`begin`;
+    await holder`select 1 from positions where symbol = ${elsewhere} for update`;
+    const running = commit([
+      filling([fillItem(name, { quantity: '1' })]),
+      moving({ symbol: elsewhere, leverage: '2' }, 'waits'),
+      moving({ stopLossPrice: '90' }),
+    ]);
+    await server.untilBlocked(1);
+    await holder`update marks set price = 85 where symbol = ${symbol}`;
+    await holder`commit`;
+    expect(await running).toMatchObject({
+      waits: { results: [{ status: 'UPDATED' }] },
+      moved: { results: [{ status: 'REJECTED' }] },
+    });
   });
 
   it('takes a name once when two send it at the same time', async () => {

@@ -103,6 +103,7 @@ export function makeContext(
     lastEvent: { cursor: null },
     sharing: null,
     unit: null,
+    fields: 0,
     services: {
       database,
       caches,
