@@ -51,7 +51,8 @@ export interface Remains {
 
 /**
  * The end of a unit of work: what is left to be written, then the one last statement, which locks
- * the heads, appends the changes and stores the answer, then COMMIT. Without an answer by the deadline it may still wait for the COMMIT itself.
+ * the heads, appends the changes and stores the answer, then COMMIT. Without an answer by the
+ * deadline it may still wait for the COMMIT itself.
  *
  * @throws AppError SERIALIZATION_FAILURE when the trading state is not the expected one any more;
  * NOT_FOUND for an unknown account; with executed UNKNOWN when the connection is lost

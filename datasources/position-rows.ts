@@ -26,7 +26,8 @@ export function insertPositions(
     select ${accountId}, i.id, i.exchange, i.symbol, i.side, i.status, i.quantity,
       i."entryPrice", i."stopLossPrice", i."takeProfitPrice", i.leverage, i."realizedPnl",
       i.fees, i.strategy, i."closeReason", i."stopTriggeredAt", i."stopTriggeredKind",
-      i.metadata, i."openedAt", i."updatedAt", i."closedAt", i.version, i."clientId", decode(i."itemHash", 'hex'), i."hasFills"
+      i.metadata, i."openedAt", i."updatedAt", i."closedAt", i.version, i."clientId",
+      decode(i."itemHash", 'hex'), i."hasFills"
     from json_to_recordset(${JSON.stringify(positions)}::text::json) as i (
       id uuid, exchange text, symbol text, side text, status text, quantity numeric,
       "entryPrice" numeric, "stopLossPrice" numeric, "takeProfitPrice" numeric,
