@@ -126,10 +126,10 @@ export function createAnswers({ execution, caches, rateLimiter }: AnswersOptions
         sendFrameAnswer(posted.request, posted.response, ran.result, mediaType);
         return true;
       }
-      const { text, again } = textsOf(ran);
-      const sent = Buffer.from(text);
-      const key = again === null ? null : keyOf(posted, mediaType);
-      if (key !== null && again !== null) answers.put(key, answerOf(ran, sent, again));
+      const isKeepable = mayKeep(ran);
+      const sent = Buffer.from(isKeepable ? textOf(ran) : JSON.stringify(ran.result));
+      const key = isKeepable ? keyOf(posted, mediaType) : null;
+      if (key !== null && answers.admits(key)) answers.put(key, answerOf(ran, sent));
       send(posted, mediaType, sent, ran.isQuery ? 'miss' : null);
       return true;
     },
@@ -213,33 +213,28 @@ function isMap(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The end of an answer once it is given again, and how long that end is in the one that was sent. */
-interface Again {
-  readonly tail: string;
-  readonly sentTailBytes: number;
-}
-
-/** The answer as it is sent, and how it differs when it is given again: each read is a hit then. */
-function textsOf(ran: Ran): { readonly text: string; readonly again: Again | null } {
-  const { result } = ran;
-  if (!mayKeep(ran)) return { text: JSON.stringify(result), again: null };
-  const { hits, misses } = contextOf(ran.args).reads;
-  const tailOf = (cache: object) =>
-    `,"extensions":${JSON.stringify({ ...result.extensions, cache })}}`;
-  const sentTail = tailOf({ hits, misses });
-  const text = `{"data":${JSON.stringify(result.data)}${sentTail}`;
-  const tail = tailOf({ hits: hits + misses, misses: 0 });
-  return { text, again: { tail, sentTailBytes: Buffer.byteLength(sentTail) } };
-}
-
 function mayKeep({ args, result, isQuery }: Ran): boolean {
   if (!isQuery || result.errors !== undefined || contextOf(args).reads.basis === null) return false;
   return isKept(args.document, args.operationName);
 }
 
+/** An answer that may be kept, as it is sent: when it is given again its end is another one. */
+function textOf({ args, result }: Ran): string {
+  const { hits, misses } = contextOf(args).reads;
+  return `{"data":${JSON.stringify(result.data)}${tailOf(result, { hits, misses })}`;
+}
+
+function tailOf({ extensions }: ExecutionResult, cache: object): string {
+  return `,"extensions":${JSON.stringify({ ...extensions, cache })}}`;
+}
+
 /** @throws AppError never: what is answered was found to be affordable before */
-function answerOf({ args }: Ran, sent: Buffer, { tail, sentTailBytes }: Again): Answer {
+function answerOf({ args, result }: Ran, sent: Buffer): Answer {
   const { reads } = contextOf(args);
+  const { hits, misses } = reads;
+  const sentTailBytes = Buffer.byteLength(tailOf(result, { hits, misses }));
+  // Given again each read is a hit. Made now: the answer is not to keep hold of the result.
+  const tail = tailOf(result, { hits: hits + misses, misses: 0 });
   let body: Buffer | null = null;
   return {
     bytes: sent.length,
@@ -250,7 +245,7 @@ function answerOf({ args }: Ran, sent: Buffer, { tail, sentTailBytes }: Again): 
     basis: reads.basis ?? [],
     expiresAtMs: reads.expiresAtMs,
     operationName: operationNameOf(args),
-    reads: reads.hits + reads.misses,
+    reads: hits + misses,
     cost: assertAffordable(args),
   };
 }
