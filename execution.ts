@@ -22,6 +22,7 @@ import { createDatasources, type Datasources } from './datasources/datasources.t
 import type { IdempotencyKey } from './datasources/idempotency.ts';
 import type { Call, Lane } from './datasources/lane.ts';
 import { MissingPartitionError } from './datasources/prediction.ts';
+import { createSnapshots } from './datasources/shared-snapshot.ts';
 import type { UnitRequest, UnitsOfWork } from './datasources/unit-of-work.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { isShared, withEventId, withLastError } from './event-streams.ts';
@@ -218,7 +219,7 @@ function createContext(initial: OperationContext, services: Services): Context &
 }
 
 function datasourcesOf(lane: Lane, call: Call): Datasources {
-  return createDatasources(lane.sql(call), NO_RECORDER);
+  return createDatasources(lane.sql(call), NO_RECORDER, createSnapshots(lane, call));
 }
 
 /**

@@ -1,6 +1,5 @@
-import { createFrameRepository } from '../datasources/frame.ts';
 import { makeBody } from './client.ts';
-import { createCapture, runStatement } from './driver-statement.ts';
+import { captureFrame, valuesOf } from './frame-statement.ts';
 import { assertCreated, createBatches, LOG_PREDICTIONS } from './predictions.ts';
 import { race } from './race.ts';
 import { median, type Bench, type Result } from './table.ts';
@@ -8,8 +7,8 @@ import { withWorld, type World } from './world.ts';
 
 /**
  * `predictionFrame` of 100,000 rows and 8 columns over HTTP, from the request to the last byte as
- * text, against: the driver in this process running the very statement of the product on the same
- * rows; and the same rows from the product as pages of 500, one after the other. Then five such
+ * text, against: the driver in this process, on one connection, running the very statements of the
+ * product on the same rows, all chunks by one; and the same rows from the product as pages of 500, one after the other. Then five such
  * frames at once, and how late the server's event loop is meanwhile: the product, PostgreSQL and
  * this process share the machine, so it waits for them as well.
  */
@@ -63,26 +62,28 @@ async function logPredictions({ client, openReader }: World): Promise<void> {
 }
 
 async function againstDriver(world: World, rounds: number): Promise<Result> {
-  const capture = createCapture(0);
-  await createFrameRepository(capture.sql).readPredictions(
-    'main',
-    {},
-    {
-      columns: new Map(COLUMNS.map((name) => [name, 1])),
-      limit: ROWS,
-      decimals: 'STRING',
-      bytesMax: Number.MAX_SAFE_INTEGER,
-    },
-  );
-  const [statement] = capture.statements;
-  if (statement === undefined) throw new Error('nothing was captured');
   const driver = world.openReader();
-  const read = async () => {
-    // A row for each column, and one before them.
-    const rows = await runStatement(driver, statement);
-    if (rows !== COLUMNS.length + 1) throw new Error(`${rows} rows`);
+  const { find, read } = await captureFrame(driver, (frames) =>
+    frames.readPredictions(
+      'main',
+      {},
+      {
+        columns: new Map(COLUMNS.map((name) => [name, 1])),
+        limit: ROWS,
+        decimals: 'STRING',
+        bytesMax: Number.MAX_SAFE_INTEGER,
+      },
+    ),
+  );
+  const readByDriver = async () => {
+    let rows = 0;
+    for (const statement of [find, read]) {
+      const chunks = await driver.unsafe(statement.text, valuesOf(statement), { prepare: true });
+      for (const { count = 0 } of chunks) rows += Number(count);
+    }
+    if (rows !== ROWS) throw new Error(`${rows} rows`);
   };
-  const contenders = [() => readFrame(world), read] as const;
+  const contenders = [() => readFrame(world), readByDriver] as const;
   const [product, limit] = contenders.map((job) => ({ prepare: async () => [[job]] }));
   if (product === undefined || limit === undefined) throw new Error('there are two');
   const rates = await race(product, limit, rounds);

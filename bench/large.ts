@@ -7,6 +7,7 @@ import { createPredictionStatsRepository } from '../datasources/prediction-stats
 import { type CompiledStatement, createSql, type Sql } from '../datasources/sql.ts';
 import { makeBody } from './client.ts';
 import { createCapture } from './driver-statement.ts';
+import { runRaw, snapshotsOf, valuesOf } from './frame-statement.ts';
 import { insertPredictions, startOf } from './prediction-rows.ts';
 import { formatTable, isMet, median, type Result } from './table.ts';
 import { startPostgres, withWorld, type World } from './world.ts';
@@ -142,6 +143,8 @@ async function measure({ client }: World, question: Question, endMs: number): Pr
 async function explain(reader: postgres.Sql, question: Question, endMs: number): Promise<string> {
   const statements: CompiledStatement[] = [];
   const capture = createSql(async (statement) => {
+    // Where the chunks of a frame lie has to be known before they are asked for.
+    if (statement.name === 'frames.findChunks') return runRaw(reader, statement);
     statements.push(statement);
     return Object.assign([], { count: 0, command: 'CAPTURED' });
   });
@@ -154,7 +157,7 @@ async function explain(reader: postgres.Sql, question: Question, endMs: number):
   );
   const plan = await reader.unsafe<{ 'QUERY PLAN': string }[]>(
     `explain (analyze, costs off, timing off, buffers off) ${statement.text}`,
-    statement.parameters as string[],
+    valuesOf(statement),
   );
   return plan
     .map((row) => row['QUERY PLAN'])
@@ -298,7 +301,7 @@ const QUESTIONS: readonly Question[] = [
     }`,
     variables: (toMs) => ({ where: { predictedAt: { to: instantOf(toMs) } } }),
     statement: (sql, toMs) =>
-      createFrameRepository(sql).readPredictions(
+      createFrameRepository(snapshotsOf(sql)).readPredictions(
         'main',
         { predictedAt: { to: instantOf(toMs) } },
         {

@@ -25,6 +25,7 @@ import { createPredictionAccuracyRepository } from './prediction-accuracy.ts';
 import { createPredictionStatsRepository } from './prediction-stats.ts';
 import { createSettingRepository } from './setting.ts';
 import { createSignalRepository } from './signal.ts';
+import { NO_SNAPSHOTS, type Snapshots } from './shared-snapshot.ts';
 import type { Sql } from './sql.ts';
 import { createTradeRepository } from './trade.ts';
 import { createTradingPerformanceRepository } from './trading-performance.ts';
@@ -33,6 +34,7 @@ interface Source {
   readonly sql: Sql;
   readonly held: HeldWrites;
   readonly recorder: ChangeRecorder;
+  readonly snapshots: Snapshots;
 }
 
 const MAKERS = {
@@ -47,7 +49,7 @@ const MAKERS = {
   exposure: ({ sql }: Source) => createExposureRepository(sql),
   fills: ({ held, recorder }: Source) => createFillRepository(held, recorder),
   frameExports: ({ sql }: Source) => createFrameExportRepository(sql),
-  frames: ({ sql }: Source) => createFrameRepository(sql),
+  frames: ({ snapshots }: Source) => createFrameRepository(snapshots),
   marks: ({ held, recorder }: Source) => createMarkRepository(held, recorder),
   operations: ({ sql }: Source) => createOperationRepository(sql),
   orders: ({ held, recorder }: Source) => createOrderRepository(held, recorder),
@@ -72,13 +74,17 @@ export const DATASOURCE_NAMES = Object.keys(MAKERS) as readonly (keyof Datasourc
 
 /**
  * All repositories over one connection: a lane's, or that of a transaction with its recorder. Each
- * is made when it is first used, and writes at once.
+ * is made when it is first used, and writes at once. Frames are read in `snapshots`.
  */
-export function createDatasources(sql: Sql, recorder: ChangeRecorder): Datasources {
-  return make({ sql, recorder, held: writeAtOnce(sql) });
+export function createDatasources(
+  sql: Sql,
+  recorder: ChangeRecorder,
+  snapshots: Snapshots = NO_SNAPSHOTS,
+): Datasources {
+  return make({ sql, recorder, snapshots, held: writeAtOnce(sql) });
 }
 
 /** The repositories of a unit of work, over what it holds. */
 export function createHoldingDatasources(held: HeldWrites, recorder: ChangeRecorder): Datasources {
-  return make({ sql: held.sql, recorder, held });
+  return make({ sql: held.sql, recorder, snapshots: NO_SNAPSHOTS, held });
 }

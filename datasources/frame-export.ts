@@ -70,7 +70,7 @@ async function open(
   source: FrameSource,
   { decimals, format }: ExportRequest,
 ): Promise<string | null> {
-  const { accountId, rows, key, columns } = source;
+  const { accountId, rows, keys, columns } = source;
   const [head] = await sql<{ seq: string }>`
     /* frameExports.head */
     select seq from account_heads where account_id = ${accountId}`;
@@ -84,7 +84,10 @@ async function open(
     declare frame_export no scroll cursor for
     select ${format === 'csv' ? csvLine(columns) : fragment`row_to_json(matching)::text || chr(10)`}
     from (
-      select ${joined(values, ', ')} ${rows} order by ${key}
+      select ${joined(values, ', ')} ${rows} order by ${joined(
+        keys.map(({ value }) => value),
+        ', ',
+      )}
     ) as matching`;
   return head.seq;
 }

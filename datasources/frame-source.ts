@@ -20,17 +20,23 @@ export interface CandleWhere extends CandleSeries {
   readonly range?: TimeRange | null;
 }
 
+export interface FrameKey {
+  readonly value: SqlStatement<unknown>;
+  readonly type: SqlStatement<unknown>;
+  /** Below every key that there is. */
+  readonly least: string;
+  /** No key is above it. */
+  readonly most: string;
+}
+
 /** The rows of a frame in SQL, for these columns. */
 export interface FrameSource {
   /** Whose ids, and whose log, they are. */
   readonly accountId: string;
   /** `from … where …`; more conditions may follow. */
   readonly rows: SqlStatement<unknown>;
-  /** What the rows are ordered by, unique among them. */
-  readonly key: SqlStatement<unknown>;
-  readonly keyDescending: SqlStatement<unknown>;
-  /** Whether a row is newer than the one whose key stands in `bound`; all are when that is empty. */
-  readonly isNewer: SqlStatement<unknown>;
+  /** What the rows are ordered by, together unique among them. */
+  readonly keys: readonly [FrameKey, ...FrameKey[]];
   /** The columns asked for, in their order. */
   readonly columns: readonly (readonly [name: string, column: FrameColumn])[];
 }
@@ -44,7 +50,7 @@ export function predictionSource(
   const matching = fragment`where predictions.account_id = ${accountId} ${predictionConditions(where)}`;
   if (!hasOneOf(HORIZON_COLUMNS, names)) {
     const rows = fragment`from predictions ${matching}`;
-    return { accountId, columns, rows, ...byId(fragment`predictions.id`) };
+    return { accountId, columns, rows, keys: [idKey(fragment`predictions.id`)] };
   }
   return {
     accountId,
@@ -61,12 +67,15 @@ export function predictionSource(
         offset 0
       ) as horizon
       ${matching}`,
-    key: fragment`predictions.id, horizon.horizon_minutes`,
-    keyDescending: fragment`predictions.id desc, horizon.horizon_minutes desc`,
-    // The first condition finds the rows, which the second alone would not.
-    isNewer: fragment`
-      predictions.id >= ${boundId} and (predictions.id, horizon.horizon_minutes) >
-        (${boundId}, coalesce((select horizon_minutes from bound), 0))`,
+    keys: [
+      idKey(fragment`predictions.id`),
+      {
+        value: fragment`horizon.horizon_minutes`,
+        type: fragment`int`,
+        least: '0',
+        most: '2147483647',
+      },
+    ],
   };
 }
 
@@ -79,7 +88,7 @@ export function tradeSource(
     accountId,
     columns: pick(TRADE_COLUMNS, names),
     rows: fragment`from trades where trades.account_id = ${accountId} ${tradeConditions(where)}`,
-    ...byId(fragment`trades.id`),
+    keys: [idKey(fragment`trades.id`)],
   };
 }
 
@@ -94,7 +103,7 @@ export function positionSource(
     rows: fragment`
       from positions ${hasOneOf(MARK_COLUMNS, names) ? withMarks : fragment``}
       where positions.account_id = ${accountId} ${positionConditions(where)}`,
-    ...byId(fragment`positions.id`),
+    keys: [idKey(fragment`positions.id`)],
   };
 }
 
@@ -122,18 +131,24 @@ export function candleSource(where: CandleWhere, names: readonly string[]): Fram
       where exchange = ${exchange} and symbol = ${symbol} and interval = ${interval}
         ${range?.from ? fragment`and open_time >= ${range.from}` : fragment``}
         ${range?.to ? fragment`and open_time < ${range.to}` : fragment``}`,
-    key: fragment`candles.open_time`,
-    keyDescending: fragment`candles.open_time desc`,
-    isNewer: fragment`
-      candles.open_time > coalesce((select open_time from bound), '-infinity'::timestamptz)`,
+    keys: [
+      {
+        value: fragment`candles.open_time`,
+        type: fragment`timestamptz`,
+        least: '-infinity',
+        most: 'infinity',
+      },
+    ],
   };
 }
 
-const boundId = fragment`
-  coalesce((select id from bound), '00000000-0000-0000-0000-000000000000'::uuid)`;
-
-function byId(id: SqlStatement<unknown>) {
-  return { key: id, keyDescending: fragment`${id} desc`, isNewer: fragment`${id} > ${boundId}` };
+function idKey(value: SqlStatement<unknown>): FrameKey {
+  return {
+    value,
+    type: fragment`uuid`,
+    least: '00000000-0000-0000-0000-000000000000',
+    most: 'ffffffff-ffff-ffff-ffff-ffffffffffff',
+  };
 }
 
 function hasOneOf(columns: FrameColumns, names: readonly string[]): boolean {

@@ -9,17 +9,37 @@ let marker = '';
  * makes JSON of it gets the same value, at the price of parsing it.
  */
 export class JsonText {
-  readonly bytes: Buffer;
+  /** One after the other. */
+  readonly pieces: readonly Buffer[];
 
-  constructor(bytes: Buffer) {
-    this.bytes = bytes;
+  constructor(...pieces: readonly Buffer[]) {
+    this.pieces = pieces;
+  }
+
+  get length(): number {
+    return this.pieces.reduce((sum, piece) => sum + piece.length, 0);
   }
 
   toJSON(): unknown {
-    if (met === null) return JSON.parse(this.bytes.toString());
+    if (met === null) return JSON.parse(Buffer.concat(this.pieces).toString());
     met.push(this);
     return marker;
   }
+}
+
+const COMMA = ','.charCodeAt(0);
+
+/**
+ * The items of JSON arrays, none of them empty, as one array: `[]` of none. Nothing is copied, and the
+ * bytes are its own from then on. It has a byte less for each array after the first.
+ */
+export function joinArrays(arrays: readonly Buffer[]): JsonText {
+  if (arrays.length === 0) return new JsonText(Buffer.from('[]'));
+  const pieces = arrays.map((array, place) => {
+    if (place > 0) array[0] = COMMA;
+    return place < arrays.length - 1 ? array.subarray(0, -1) : array;
+  });
+  return new JsonText(...pieces);
 }
 
 /** What JSON.stringify makes of `value`, in pieces: a JsonText in it is neither parsed nor copied. */
@@ -29,8 +49,7 @@ export function stringifyInPieces(value: unknown): readonly Buffer[] {
   const between = text.split(`"${mark}"`);
   if (between.length !== texts.length + 1) throw new Error('a mark was lost');
   return between.flatMap((part, place) => {
-    const bytes = texts[place]?.bytes;
-    return bytes === undefined ? [Buffer.from(part)] : [Buffer.from(part), bytes];
+    return [Buffer.from(part), ...(texts[place]?.pieces ?? [])];
   });
 }
 

@@ -92,6 +92,14 @@ export interface Lane {
    * @throws what `work` throws, and as `sql` does
    */
   withSession<T>(call: Call, work: (session: Session) => Promise<T>): Promise<T>;
+  /**
+   * As `withSession`, in a slot that is free at once; null where there is none, or where the lane
+   * does more than the one thing that asks for it. `isWanted` says until when nobody waits for it.
+   */
+  withSpareSession<T>(
+    call: Call,
+    work: (session: Session, isWanted: () => boolean) => Promise<T>,
+  ): Promise<T> | null;
   figures(): LaneFigures;
   /** Refuses what waits and what comes, and ends every connection when it is given back. */
   close(): Promise<void>;
@@ -204,19 +212,31 @@ export function createLane(options: LaneOptions): Lane {
     }
   }
 
+  async function hold<T>(
+    slot: Slot,
+    call: Call,
+    work: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    const session = createSession({ slot, call, breaker, measured });
+    try {
+      return await work(session.handle);
+    } finally {
+      session.end();
+      release(slot);
+    }
+  }
+
   return {
     name,
     sql: (call) =>
       createSql((statement) => withRetry(call, () => runOnce(statement, call), mayRead)),
-    async withSession(call, work) {
-      const slot = await acquire(call);
-      const session = createSession({ slot, call, breaker, measured });
-      try {
-        return await work(session.handle);
-      } finally {
-        session.end();
-        release(slot);
-      }
+    withSession: async (call, work) => hold(await acquire(call), call, work),
+    withSpareSession(call, work) {
+      const isAlone = idle.length === size - 1 && waiters.size === 0 && !isClosed;
+      if (!isAlone || breaker.figures().state !== 'CLOSED') return null;
+      const slot = idle.pop();
+      if (slot === undefined) return null;
+      return hold(slot, call, (session) => work(session, () => waiters.size === 0 && !isClosed));
     },
     figures: () => ({
       name,
@@ -237,7 +257,7 @@ export function createLane(options: LaneOptions): Lane {
 }
 
 /** A read changes nothing: it may be run as often as it takes. */
-function mayRead(error: unknown): boolean {
+export function mayRead(error: unknown): boolean {
   if (!(error instanceof DatabaseError)) return false;
   return error.isConnectionLost || error.code === 'SERIALIZATION_FAILURE';
 }

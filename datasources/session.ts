@@ -128,7 +128,7 @@ export function createSession({ slot, call, breaker, measured }: SessionOptions)
         const rows = await alone(`transaction.${text.split(' ', 1)[0]}`, (attached) =>
           attached.command(text, call),
         );
-        isInTransaction = text.startsWith('begin');
+        isInTransaction = text !== 'commit' && text !== 'rollback';
         return rows.command;
       },
       get isLost() {

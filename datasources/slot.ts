@@ -16,6 +16,7 @@ import type { CompiledStatement, Rows } from './sql.ts';
 export type Command =
   | 'begin'
   | 'begin isolation level repeatable read read only'
+  | `set transaction snapshot '${string}'`
   | 'commit'
   | 'rollback';
 

@@ -107,8 +107,7 @@ function frameRequest(
 function held(context: Context, frame: Frame): Frame {
   const { bytesMax } = context.frames;
   if (frame.bytes > bytesMax) {
-    const message = `This frame would have ${frame.bytes} bytes, and at most ${bytesMax} are sent`;
-    throw tooLarge(message, { bytes: frame.bytes, bytesMax });
+    throw tooLarge(`This frame has more than the ${bytesMax} bytes that are sent`, { bytesMax });
   }
   context.frames.hold(frame.bytes);
   return frame;

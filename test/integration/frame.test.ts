@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createFrameRepository, type FrameRequest } from '../../datasources/frame.ts';
+import { createSnapshots } from '../../datasources/shared-snapshot.ts';
 import { makeCall } from '../support/call.ts';
 import { makeMarketRows } from '../support/market-rows.ts';
 import { type Answer, startTestServer, type TestServer } from '../support/server.ts';
@@ -114,9 +115,8 @@ describe('the bounds of a frame', () => {
   });
 
   it('hold to the byte, and nothing is read above', async () => {
-    const { readTrades } = createFrameRepository(
-      server.tradewind.database.analytics.sql(makeCall()),
-    );
+    const { analytics } = server.tradewind.database;
+    const { readTrades } = createFrameRepository(createSnapshots(analytics, makeCall()));
     const request = (bytesMax: number): FrameRequest => ({
       columns: new Map([
         ['price', 2],
@@ -127,7 +127,7 @@ describe('the bounds of a frame', () => {
       bytesMax,
     });
     const { bytes, columns } = await readTrades('main', {}, request(1_000_000));
-    const sizes = [...columns].map(([name, text]) => [name, text.bytes.length] as const);
+    const sizes = [...columns].map(([name, text]) => [name, text.length] as const);
     const [price, side] = sizes.map(([, size]) => size);
     expect(bytes).toBe(2 * (price ?? 0) + (side ?? 0));
     expect((await readTrades('main', {}, request(bytes))).columns.size).toBe(2);

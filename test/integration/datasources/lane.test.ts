@@ -242,6 +242,35 @@ describe('a session', () => {
   });
 });
 
+describe('a spare session', () => {
+  it('is given while the lane does one thing, and says when somebody waits for it', async () => {
+    const { trading } = database;
+    expect(trading.withSpareSession(makeCall(), pidIn)).toBeNull();
+    const held = await hold(trading);
+    const spare = trading.withSpareSession(makeCall(), async (session, isWanted) => {
+      const before = isWanted();
+      const waiting = trading.sql(makeCall())`select 1`.then();
+      await expect.poll(() => trading.figures().waiting).toBe(1);
+      return { pid: await pidIn(session), before, after: isWanted(), waiting };
+    });
+    expect(trading.withSpareSession(makeCall(), pidIn)).toBeNull();
+    const { pid, before, after, waiting } = (await spare) ?? {};
+    expect([before, after]).toEqual([true, false]);
+    await waiting;
+    expect(pid).toBeGreaterThan(0);
+    expect(trading.figures()).toMatchObject({ busy: 1, waiting: 0 });
+    await held.release();
+  });
+
+  it('is not given by a lane of one connection, nor by one that is closed', async () => {
+    const held = await hold();
+    expect(lane.withSpareSession(makeCall(), pidIn)).toBeNull();
+    await held.release();
+    await database.close();
+    expect(database.trading.withSpareSession(makeCall(), pidIn)).toBeNull();
+  });
+});
+
 describe('the queue', () => {
   it('serves first who came first', async () => {
     const held = await hold();

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { createFrameRepository, type FrameRequest } from '../../../datasources/frame.ts';
+import type { Snapshots } from '../../../datasources/shared-snapshot.ts';
 import { createSql } from '../../../datasources/sql.ts';
 
-/** The text of the statement that a frame of these columns is read by. */
+/** The texts of the statements that a frame of these columns is read by. */
 async function statementOf(
   columns: readonly string[],
   read: (
@@ -11,19 +12,24 @@ async function statementOf(
   ) => Promise<unknown>,
 ): Promise<string> {
   const texts: string[] = [];
-  const sql = createSql(async ({ text }) => {
+  const bytes = (...values: string[]) => values.map((value) => Buffer.from(value));
+  const sql = createSql(async ({ name, text }) => {
     texts.push(text);
-    return Object.assign([], { count: 0, command: 'CAPTURED' });
+    const found = { 'frames.findChunks': bytes('1', 'high'), 'frames.fetch': bytes('0') }[name];
+    return Object.assign(found === undefined ? [] : [found], { count: 0, command: 'CAPTURED' });
   });
+  const snapshots: Snapshots = {
+    read: (work) => work({ sql, beside: () => Promise.resolve() }),
+  };
   const request: FrameRequest = {
     columns: new Map(columns.map((name) => [name, 1])),
     limit: 10,
     decimals: 'STRING',
     bytesMax: 100,
   };
-  await read(createFrameRepository(sql), request);
-  expect(texts).toHaveLength(1);
-  return texts[0] ?? '';
+  await read(createFrameRepository(snapshots), request);
+  expect(texts).toHaveLength(3);
+  return texts.join();
 }
 
 describe('the statement of a frame', () => {

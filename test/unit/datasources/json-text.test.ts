@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { JsonText, stringifyInPieces } from '../../../datasources/json-text.ts';
+import { JsonText, joinArrays, stringifyInPieces } from '../../../datasources/json-text.ts';
 
 const column = (text: string) => new JsonText(Buffer.from(text));
 const textOf = (value: unknown) => Buffer.concat(stringifyInPieces(value)).toString();
@@ -8,7 +8,7 @@ describe('stringifyInPieces', () => {
   it('passes the bytes of columns on as they are', () => {
     const prices = column('["1.50",  null]');
     const pieces = stringifyInPieces({ data: { a: prices, n: 1, b: prices } });
-    expect(pieces.filter((piece) => piece === prices.bytes)).toHaveLength(2);
+    expect(pieces.filter((piece) => piece === prices.pieces[0])).toHaveLength(2);
     const expected = '{"data":{"a":["1.50",  null],"n":1,"b":["1.50",  null]}}';
     expect(Buffer.concat(pieces).toString()).toBe(expected);
   });
@@ -40,5 +40,19 @@ describe('stringifyInPieces', () => {
 describe('a column', () => {
   it('is its value for whatever else makes JSON of it', () => {
     expect(JSON.stringify({ a: column('[1, "x"]') })).toBe('{"a":[1,"x"]}');
+  });
+});
+
+describe('joined arrays', () => {
+  const joinedOf = (...texts: string[]) => joinArrays(texts.map((text) => Buffer.from(text)));
+
+  it.each<[string[], string]>([
+    [[], '[]'],
+    [['["a]", null]'], '["a]", null]'],
+    [['[1]', '["["]', '[null,  3]'], '[1,"[",null,  3]'],
+  ])('of %j are %s', (texts, expected) => {
+    expect(textOf(joinedOf(...texts))).toBe(expected);
+    expect(JSON.stringify(joinedOf(...texts))).toBe(JSON.stringify(JSON.parse(expected)));
+    expect(joinedOf(...texts)).toHaveLength(expected.length);
   });
 });
