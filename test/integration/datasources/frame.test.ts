@@ -76,6 +76,7 @@ describe.each(['on', 'off'])('frames in chunks, DATABASE_PREPARE %s', (prepare) 
     return read(createFrameRepository(snapshots, chunkRows), requestOf(columns, limit, bytesMax));
   };
 
+  /** A second connection that had nothing to do may still be on its way. */
   const isIdle = () => eventually(() => expect(lane.figures()).toMatchObject({ busy: 0 }));
 
   it.each(Object.keys(KINDS))('have the %s of one chunk, however they fall', async (kind) => {
@@ -102,6 +103,7 @@ describe.each(['on', 'off'])('frames in chunks, DATABASE_PREPARE %s', (prepare) 
 
   it.each(Object.keys(KINDS))('are %s of one moment by two connections', async (kind) => {
     const expected = await readBy(kind, watchSnapshots(lane));
+    await isIdle();
     const snapshots = watchSnapshots(lane, secondFirst({ onBeside: writeMore }));
     const frame = await readBy(kind, snapshots);
     expect(shown(frame)).toEqual(shown(expected));
@@ -115,6 +117,7 @@ describe.each(['on', 'off'])('frames in chunks, DATABASE_PREPARE %s', (prepare) 
 
   it('are read by one where the other connection is in use', async () => {
     const expected = await readBy('trades', watchSnapshots(lane));
+    await isIdle();
     const snapshots = watchSnapshots(lane);
     const frame = await lane.withSession(makeCall(), () => readBy('trades', snapshots));
     expect(shown(frame)).toEqual(shown(expected));
@@ -123,6 +126,7 @@ describe.each(['on', 'off'])('frames in chunks, DATABASE_PREPARE %s', (prepare) 
 
   it('give the second connection back when somebody waits for it', async () => {
     const expected = await readBy('trades', watchSnapshots(lane));
+    await isIdle();
     let waiting: Promise<unknown> | null = null;
     const snapshots = watchSnapshots(lane, {
       async onStatement(side, name) {
@@ -145,6 +149,7 @@ describe.each(['on', 'off'])('frames in chunks, DATABASE_PREPARE %s', (prepare) 
   it.each(['first', 'second'] as const)(
     'end both when the %s fails, and free them',
     async (broken) => {
+      await isIdle();
       const failing = insteadOfFetch(broken, 2, 'select 1 / 0');
       const snapshots = watchSnapshots(lane, secondFirst(failing));
       await expect(readBy('predictions', snapshots)).rejects.toBeInstanceOf(DatabaseError);
@@ -156,6 +161,7 @@ describe.each(['on', 'off'])('frames in chunks, DATABASE_PREPARE %s', (prepare) 
 
   it('are read again when a connection is lost', async () => {
     const expected = await readBy('predictions', watchSnapshots(lane));
+    await isIdle();
     const ending = 'select pg_terminate_backend(pg_backend_pid())';
     const snapshots = watchSnapshots(lane, secondFirst(insteadOfFetch('second', 2, ending)));
     expect(shown(await readBy('predictions', snapshots))).toEqual(shown(expected));
@@ -165,6 +171,7 @@ describe.each(['on', 'off'])('frames in chunks, DATABASE_PREPARE %s', (prepare) 
 
   it('are read by one where the other cannot join', async () => {
     const expected = await readBy('predictions', watchSnapshots(lane));
+    await isIdle();
     const { withSpareSession } = lane;
     const broken: Lane = {
       ...lane,
