@@ -4,6 +4,7 @@ import { userInfo } from 'node:os';
 import { connect as tlsConnect } from 'node:tls';
 import { FatalError } from '../errors.ts';
 import type { PostgresTarget } from './postgres.ts';
+import { readWholeMessages } from './whole-messages.ts';
 
 /** Where the socket goes, and whom the other end must prove to be. */
 export interface Endpoint {
@@ -138,7 +139,11 @@ const SSL_ACCEPTED = 83;
  */
 export async function openSocket(endpoint: Endpoint, track?: TrackSocket): Promise<Socket> {
   const { host, port, path, tls } = endpoint;
-  const socket = path === null ? netConnect({ host, port }) : netConnect({ path });
+  // TLS reads its own socket.
+  const reading =
+    tls === null ? { onread: readWholeMessages((bytes) => void socket.emit('data', bytes)) } : {};
+  const socket: Socket =
+    path === null ? netConnect({ host, port, ...reading }) : netConnect({ path, ...reading });
   socket.on('error', ignore);
   track?.(socket);
   await happens(socket, 'connect');
