@@ -1,7 +1,10 @@
 # Node runs the TypeScript itself: there is no build step, and so one stage.
 FROM node:26-slim
 
-ENV NODE_ENV=production \
+# As `npm start` does: with a fixed threshold glibc gives the buffers of large requests back to the
+# system, where it would raise the threshold and keep them in fragments (50 to 70 MB of them).
+ENV MALLOC_MMAP_THRESHOLD_=262144 \
+    NODE_ENV=production \
     HOST=0.0.0.0 \
     PORT=4000 \
     TRADEWIND_HOME=/var/lib/tradewind

@@ -140,10 +140,12 @@ async function startServer(
     '--import',
     join(import.meta.dirname, file),
   ]);
-  const options = [...(await heapOptions()), ...profiling, ...watching];
+  const launch = await readLaunch();
+  const options = [...launch.options, ...profiling, ...watching];
   const child = spawn(process.execPath, [...options, entry, 'start'], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     env: {
+      ...launch.environment,
       PATH: process.env.PATH,
       PORT: '0',
       LOG_LEVEL: 'error',
@@ -189,13 +191,16 @@ async function startServer(
   };
 }
 
-/** What `npm start` gives to Node. */
-async function heapOptions(): Promise<readonly string[]> {
+/** What `npm start` gives to Node: options, and what its allocator reads from the environment. */
+async function readLaunch() {
   const file = join(import.meta.dirname, '..', 'package.json');
   const { scripts } = JSON.parse(await readFile(file, 'utf8'));
-  return String(scripts.start)
-    .split(' ')
-    .filter((word) => word.startsWith('--'));
+  const words = String(scripts.start).split(' ');
+  const settings = words.slice(0, words.indexOf('node')).map((word) => word.split('='));
+  return {
+    options: words.filter((word) => word.startsWith('--')),
+    environment: Object.fromEntries(settings) as Readonly<Record<string, string>>,
+  };
 }
 
 async function readResidentKb(pid: number): Promise<number> {
